@@ -1,0 +1,187 @@
+"""What a run looks like in W&B: its identity, its points and its summary, from its files alone. No wandb, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prune.files import read_json
+from prune.rundir import RunDirectory, RunRecord
+
+AXES = ("epoch", "state")
+"""Metrics against which `epoch/…` and `state/…` are drawn: epochs finished in the whole run, and the state."""
+
+UNIT_COLUMNS = ["kind", "block", "kept", "indices"]
+"""Columns of a state's table of kept units: one row a block and kind, `indices` as in the dense model."""
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What W&B calls a run. The same cell of the same sweep always has the same `id`: a requeued job goes on in it."""
+
+    id: str
+    name: str
+    group: str
+    job_type: str
+    tags: tuple[str, ...]
+
+
+def identity(config: dict[str, Any], directory: RunDirectory) -> RunIdentity:
+    """The W&B identity of the run in `directory`, whose resolved configuration is `config`."""
+    sweep, run = str(config["name"]), directory.path.name
+    return RunIdentity(
+        id=hashlib.sha256(f"{sweep}/{run}".encode()).hexdigest()[:16],
+        name=run,
+        group=sweep,
+        job_type=dataset_label(config),
+        tags=(str(config["method"]["name"]), str(config["model"]["name"])),
+    )
+
+
+def axis_globs(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """(axis, pattern of the metrics drawn against it), for define_metric."""
+    return [(axis, f"{prefix}{axis}/*") for axis in AXES for prefix in _prefixes(config)]
+
+
+def dataset_label(config: dict[str, Any]) -> str:
+    """The dataset's name; for a folder of images with the folder's name, since two folders are two datasets."""
+    dataset = config["dataset"]
+    if dataset["name"] == "image_folder" and dataset.get("root"):
+        return f"image_folder-{Path(dataset['root']).name}"
+    return str(dataset["name"])
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row of W&B's history.
+
+    Attributes:
+        step: epochs finished in the whole run, 0 only for a state 0 without epochs. No two points of a run share one.
+        values: what to log; `epoch` or `state` among them is the axis of the metrics beside it.
+        state: the state that ends with this point, if one does.
+        units: rows of `UNIT_COLUMNS` of that state, if its pruned.json was there.
+    """
+
+    step: int
+    values: dict[str, Any]
+    state: int | None = None
+    units: list[list[Any]] | None = None
+
+
+@dataclass
+class History:
+    """The epochs and states of one run, and the points they make.
+
+    A state's line belongs to the same point as its last epoch: a point is sent whole or not at all, so its step alone
+    tells whether W&B has it. That last epoch therefore waits until the state's evaluation is written.
+    """
+
+    config: dict[str, Any]
+    epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    states: dict[int, dict[str, Any]] = field(default_factory=dict)
+    units: dict[int, list[list[Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, record: RunRecord) -> History:
+        """What the run's files hold."""
+        history = cls(record.config)
+        for line in record.metrics:
+            history.add_epoch(line)
+        for line in record.states:
+            history.add_state(line, unit_rows(record.directory.state(int(line["state"]))))
+        return history
+
+    def add_epoch(self, line: dict[str, Any]) -> None:
+        """A line of metrics.jsonl. One that was there before (a replayed epoch) replaces it."""
+        self.epochs[self._epochs_before(int(line["state"])) + int(line["epoch"]) + 1] = line
+
+    def add_state(self, line: dict[str, Any], units: list[list[Any]] | None) -> None:
+        """A line of states.jsonl and what `unit_rows` found in the folder of the state's models."""
+        self.states[int(line["state"])] = line
+        if units is not None:
+            self.units[int(line["state"])] = units
+
+    def points(self, first: int = 0) -> Iterator[Point]:
+        """The complete points whose step is at least `first`, in order."""
+        ends = {self._epochs_before(state + 1): state for state in range(self.config["schedule"]["states"])}
+        finished = {step: state for step, state in ends.items() if state in self.states}
+        for step in sorted(self.epochs.keys() | finished.keys()):
+            if step < first or (step in ends and step not in finished):
+                continue
+            state = finished.get(step)
+            values = self._epoch_values(step) | ({} if state is None else self._state_values(state))
+            yield Point(step, values, state, None if state is None else self.units.get(state))
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """`state_XX` → that state's line, for W&B's summary."""
+        return {f"state_{state:02d}": _known(line) for state, line in sorted(self.states.items())}
+
+    def _epochs_before(self, state: int) -> int:
+        schedule = self.config["schedule"]
+        epochs, first = int(schedule["epochs"]), schedule.get("epochs_first")
+        return 0 if state == 0 else (epochs if first is None else int(first)) + (state - 1) * epochs
+
+    def _epoch_values(self, step: int) -> dict[str, Any]:
+        if step not in self.epochs:
+            return {}
+        line = self.epochs[step]
+        renamed = {"epoch_in_state" if key == "epoch" else key: value for key, value in line.items()}
+        return {"epoch": step} | self._named("epoch", renamed)
+
+    def _state_values(self, state: int) -> dict[str, Any]:
+        line = self.states[state] | self._drop_and_recovery(state)
+        return {"state": state} | self._named("state", {key: line[key] for key in line if key != "state"})
+
+    def _named(self, axis: str, line: dict[str, Any]) -> dict[str, Any]:
+        return {f"{prefix}{axis}/{key}": value for prefix in _prefixes(self.config) for key, value in _known(line).items()}
+
+    def _drop_and_recovery(self, state: int) -> dict[str, float]:
+        """Percentage points of validation accuracy lost right after pruning, and won back by the end of the state."""
+        line, before = self.states[state], self.states.get(state - 1, {})
+        pruned, end, start = (
+            line.get("val_accuracy_pruned"),
+            line.get("val_accuracy_final"),
+            before.get("val_accuracy_final"),
+        )
+        values = {}
+        if pruned is not None and start is not None:
+            values["drop"] = start - pruned
+        if pruned is not None and end is not None:
+            values["recovery"] = end - pruned
+        return values
+
+
+def unit_rows(folder: Path) -> list[list[Any]] | None:
+    """Rows of `UNIT_COLUMNS`, one for each block and kind, from `folder`/pruned.json; None if it is not there."""
+    pruned = read_json(folder / "pruned.json")
+    if pruned is None:
+        return None
+    return [
+        [kind, block, len(kept), ranges(kept)]
+        for kind, blocks in (("head", pruned["heads"]), ("neuron", pruned["neurons"]))
+        for block, kept in enumerate(blocks)
+    ]
+
+
+def ranges(indices: list[int]) -> str:
+    """Ascending indices in short: [0, 1, 2, 5] is `0-2,5`."""
+    spans: list[list[int]] = []
+    for index in indices:
+        if spans and index == spans[-1][1] + 1:
+            spans[-1][1] = index
+        else:
+            spans.append([index, index])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def _prefixes(config: dict[str, Any]) -> tuple[str, str]:
+    # A panel of a saved view draws every run that has its metric and cannot choose among them. Under its dataset's name
+    # a metric belongs to that dataset's runs only, which is what makes a section for each dataset possible.
+    return "", f"{dataset_label(config)}/"
+
+
+def _known(line: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if value is not None}

@@ -1,0 +1,230 @@
+"""One W&B run opened, sent to and closed: what the live logger and the replay have in common."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prune.files import read_json, write_json
+from prune.rundir import RunDirectory
+from prune.tracking_wandb.credentials import server
+from prune.tracking_wandb.offline_log import last_step, log_files
+from prune.tracking_wandb.points import AXES, UNIT_COLUMNS, History, Point, axis_globs, identity
+
+MODEL_FILES = ("final.safetensors", "best.safetensors", "pruned.json")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where points go, and how long to wait for it.
+
+    Attributes:
+        mode: online | offline.
+        project, entity: as in W&B; entity None is the key's default.
+        artifacts: whether each state's compact model is uploaded.
+        live: whether this is the training job itself, whose console, machine and resources W&B may then describe.
+        init_timeout: seconds until the server must have answered.
+        finish_timeout: seconds for what is left to upload at the end.
+    """
+
+    mode: str
+    project: str
+    entity: str | None = None
+    artifacts: bool = False
+    live: bool = False
+    init_timeout: float = 15.0
+    finish_timeout: float = 15.0
+
+    @property
+    def target(self) -> str:
+        """The server, entity and project in one text."""
+        return f"{server()}/{self.entity or ''}/{self.project}"
+
+
+class Session:
+    """A W&B run that accepts a run's points in order, each step at most once.
+
+    What marks a point as already there is asked of the place it goes to, never of a note of our own that a kill could
+    leave wrong: online the server tells the last step when the run is resumed; offline the run's `.wandb` files tell.
+
+    Attributes:
+        next_step: the first step that is not there yet.
+    """
+
+    def __init__(self, directory: RunDirectory, history: History, destination: Destination):
+        """Open the run.
+
+        Raises:
+            Exception: whatever wandb raises when the server does not answer in time, or refuses the key.
+        """
+        import wandb
+
+        self.directory, self.history, self.destination = directory, history, destination
+        directory.wandb.mkdir(exist_ok=True)
+        online = destination.mode == "online"
+        self._ledger = OnlineLedger(directory.wandb) if online else None
+        if self._ledger:
+            self._ledger.lock(seconds=destination.init_timeout)
+        written = -1 if online else last_step(directory.wandb)
+        about = identity(history.config, directory)
+        # Before anything else, because wandb's own announcements at login ask these settings, not those of the run.
+        wandb.setup(wandb.Settings(silent=True))
+        try:
+            self._run = wandb.init(
+                dir=str(directory.path),
+                entity=destination.entity,
+                project=destination.project,
+                id=about.id,
+                name=about.name,
+                group=about.group,
+                job_type=about.job_type,
+                tags=list(about.tags),
+                config=history.config,
+                mode="online" if online else "offline",
+                resume="allow",
+                settings=_settings(destination),
+            )
+        except BaseException:
+            # wandb's service goes on holding the run that it could not start, and would refuse to open it offline.
+            wandb.teardown()
+            if self._ledger:
+                self._ledger.release()
+            raise
+        self.next_step = self._run.starting_step if online else written + 1
+        if self._ledger:
+            self._ledger.write(target=destination.target, live=destination.live, last_step=None, status=None)
+        for axis in AXES:
+            self._run.define_metric(axis)
+        for axis, metrics in axis_globs(history.config):
+            self._run.define_metric(metrics, step_metric=axis)
+
+    def send(self) -> int:
+        """Send every complete point of the history that is not there yet; returns how many that were."""
+        sent = 0
+        for point in self.history.points(first=self.next_step):
+            self._send(point)
+            self.next_step = point.step + 1
+            sent += 1
+        return sent
+
+    def close(self, status: str) -> None:
+        """Write the summary and end the W&B run as `status` (done | failed | preempted | …) says.
+
+        Raises:
+            TimeoutError: if not everything was uploaded in time. It is on disk; the next session sends it.
+        """
+        try:
+            self._run.summary.update(self.history.summary())
+            if status not in ("done", "failed"):
+                # W&B then shows "preempted", not "crashed": the run is to go on.
+                self._run.mark_preempting()
+            self._run.finish(exit_code=0 if status == "done" else 1)
+            if self._ledger:
+                self._ledger.write(target=self.destination.target, live=False, last_step=self.next_step - 1, status=status)
+                self._mark_offline_logs_as_synced()
+        finally:
+            if self._ledger:
+                self._ledger.release()
+
+    def _send(self, point: Point) -> None:
+        import wandb
+
+        values: dict[str, Any] = dict(point.values)
+        if point.units is not None:
+            values["state/units"] = wandb.Table(columns=list(UNIT_COLUMNS), data=list(point.units))
+        if point.state is not None and self.destination.artifacts:
+            self._send_model(point.state)
+        # commit: without it wandb holds a row back until the next one, and a kill would lose it.
+        self._run.log(values, step=point.step, commit=True)
+
+    def _send_model(self, state: int) -> None:
+        import wandb
+
+        folder = self.directory.state(state)
+        name = f"{self.directory.path.name}-state_{state:02d}"
+        artifact = wandb.Artifact(name, type="model", metadata=self.history.states[state])
+        for file in MODEL_FILES:
+            # checkpoint.keep may have removed some of them by now.
+            if (folder / file).is_file():
+                artifact.add_file(str(folder / file), name=file)
+        self._run.log_artifact(artifact)
+
+    def _mark_offline_logs_as_synced(self) -> None:
+        """Tell `wandb sync` that the offline logs have nothing new: what they hold went online just now, or before."""
+        for path in log_files(self.directory.wandb):
+            if path.parent.name.startswith("offline-"):
+                path.with_name(f"{path.name}.synced").touch()
+
+
+def _settings(destination: Destination) -> Any:
+    import wandb
+
+    return wandb.Settings(
+        reinit="create_new",  # several runs in one process, none of them the global one
+        init_timeout=destination.init_timeout,
+        finish_timeout=destination.finish_timeout,
+        finish_timeout_raises=True,
+        # launch.log holds the console, the commit is in status.json, and a diff of the working tree may hold secrets.
+        console="off",
+        disable_git=True,
+        save_code=False,
+        disable_job_creation=True,
+        x_save_requirements=False,
+        silent=True,
+        show_errors=False,
+        symlink=False,  # two processes of one sweep must not fight over latest-run
+        use_dot_wandb=False,
+        # A replay runs on another machine than the training did; its load and its arguments say nothing about the run.
+        x_disable_stats=not destination.live,
+        x_disable_meta=not destination.live,
+        x_disable_machine_info=not destination.live,
+    )
+
+
+class OnlineLedger:
+    """A lock that only one online session of a run holds, and `online.json`, a note of what the last one achieved.
+
+    The note spares a replay with nothing to do the trip to the server. It is written only once W&B confirmed the upload
+    and names the server and project, so it never claims too much; without it the server itself is asked.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / "online.json"
+        self._file: io.IOBase | None = None
+
+    def lock(self, seconds: float) -> None:
+        """Wait for the lock, which the kernel releases should this process die.
+
+        Raises:
+            TimeoutError: if another session still has it after `seconds`.
+        """
+        file = self.path.with_name("online.lock").open("a")
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    file.close()
+                    raise TimeoutError("another process is sending this run to W&B") from None
+                time.sleep(0.2)
+            except OSError:
+                # A file system without locks: status.json alone then tells whether the run's own job is sending.
+                break
+        self._file = file
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def read(self) -> dict[str, Any]:
+        return read_json(self.path) or {}
+
+    def write(self, **note: Any) -> None:
+        write_json(self.path, note)

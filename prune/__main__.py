@@ -1,0 +1,7 @@
+"""`python -m prune`."""
+
+import sys
+
+from prune.cli import main
+
+sys.exit(main())

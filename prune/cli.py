@@ -1,0 +1,41 @@
+"""`python -m prune …` (also installed as `prune`): everything but launching, one subcommand each.
+
+A subcommand is a module with `add_arguments(parser)` and `run(arguments) -> exit code`; only the chosen one is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from prune.errors import UserError
+
+COMMANDS = {
+    "report": ("prune.report.command", "tables, figures and one page that compare the runs of sweeps"),
+    "panels": ("prune.tracking_wandb.panels_command", "build or update the comparison view on Weights & Biases"),
+    "wandb-sync": ("prune.tracking_wandb.sync_command", "replay runs on disk into Weights & Biases, exactly once"),
+    "export": ("prune.export.command", "write a pruned model as ONNX"),
+    "latency": ("prune.export.latency_command", "measure latency and throughput, dense and pruned side by side"),
+    "status": ("prune.sweep.status_command", "what each run of a sweep is doing"),
+    "data": ("prune.data.command", "fetch datasets and pretrained weights before they are needed"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code. A `UserError` becomes one sentence on stderr and exit code 1."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="prune", description="Read, compare and take away what launch.py produced.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, summary) in COMMANDS.items():
+        # Only the command that was asked for is imported: the others' libraries would slow every start.
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if given[:1] == [name]:
+            importlib.import_module(module).add_arguments(command)
+    parsed = parser.parse_args(given)
+    try:
+        return int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,87 @@
+"""Checks that involve more than one key of the configuration."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from prune.budget import budgets
+from prune.config.schema import RunConfig
+from prune.errors import UserError
+
+
+def cross_check(config: RunConfig) -> None:
+    """Raise `UserError`, one sentence that names the keys, unless the sections fit together."""
+    _check_model(config)
+    _check_schedule(config)
+    _check_optimiser(config)
+    _check_ranking(config)
+    _method_class(config).check(config)
+
+
+def _method_class(config: RunConfig):  # type: ignore[no-untyped-def]
+    from prune.methods import METHODS
+
+    return METHODS.load(config.method.name)
+
+
+def _check_model(config: RunConfig) -> None:
+    model = config.model
+    for side in config.dataset.size:
+        if side % model.patch_size:
+            raise UserError(
+                f"dataset.image_size={config.dataset.image_size} is not divisible by model.patch_size={model.patch_size}."
+            )
+    if model.embed_dim % model.num_heads:
+        raise UserError(f"model.embed_dim={model.embed_dim} is not divisible by model.num_heads={model.num_heads}.")
+    if model.global_pool == "token" and not model.class_token:
+        raise UserError("model.global_pool=token needs model.class_token=true.")
+    if model.name == "custom" and model.pretrained is True:
+        raise UserError("model.name=custom has no pretrained weights of timm's; set model.pretrained=false or to a file.")
+
+
+def _check_schedule(config: RunConfig) -> None:
+    schedule = config.schedule
+    listed = schedule.rates
+    if listed is not None:
+        if len(listed) != schedule.states:
+            raise UserError(
+                f"schedule.rates has {len(listed)} entries but schedule.states={schedule.states}; they must be equal."
+            )
+        if listed[0] != 0:
+            raise UserError(f"schedule.rates must start at 0 (state 0 is dense), not at {listed[0]}.")
+        if any(later < earlier for earlier, later in pairwise(listed)):
+            raise UserError(f"schedule.rates={listed} falls; each rate must be at least the one before.")
+        if not 0 < listed[-1] < 1:
+            raise UserError(f"schedule.rates must end above 0 and below 1, not at {listed[-1]}.")
+    epoch = config.method.rewind_epoch
+    if epoch is not None and epoch >= config.epochs(0):
+        raise UserError(
+            f"method.rewind=epoch:{epoch} lies beyond state 0, whose epochs are 0 to {config.epochs(0) - 1} "
+            "(schedule.epochs_first)."
+        )
+
+
+def _check_optimiser(config: RunConfig) -> None:
+    optim = config.optim
+    if optim.warmup_epochs > config.schedule.epochs:
+        raise UserError(
+            f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.epochs={config.schedule.epochs})."
+        )
+    if not all(0 <= beta < 1 for beta in optim.betas):
+        raise UserError(f"optim.betas={list(optim.betas)} must lie in [0, 1).")
+
+
+def _check_ranking(config: RunConfig) -> None:
+    method = config.method
+    if method.pools == "joint":
+        if method.targets != "both":
+            raise UserError(
+                f"method.pools=joint ranks heads with neurons, so it needs method.targets=both, not {method.targets}."
+            )
+        if method.criterion == "activation":
+            raise UserError(
+                "method.criterion=activation cannot be compared between heads and neurons; set method.pools=separate."
+            )
+        if method.scope == "layer":
+            raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
+    budgets(config)  # raises where an explicit floor does not fit

@@ -1,0 +1,37 @@
+"""What every dataset's configuration says."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from prune.config.section import Section
+
+
+class Augment(Section):
+    """Random changes to training images; validation, test and calibration images are never changed."""
+
+    crop_padding: int = Field(0, ge=0, description="pad by this many pixels, then crop at random; 0: off")
+    flip: bool = Field(False, description="mirror left-right with probability 1/2")
+
+
+class DatasetOptions(Section):
+    """Keys that all datasets share; a dataset adds its own in a subclass."""
+
+    name: str
+    root: str | None = Field(None, description="folder that holds (or receives) the files; null: needs none")
+    image_size: int | tuple[int, int] = Field(description="pixels, or [height, width]")
+    channels: int = Field(3, ge=1, description="colour channels")
+    classes: int | None = Field(None, ge=2, description="number of classes; null: found in the data")
+    split_seed: int = Field(0, ge=0, description="fixes the splits, independent of `seed`")
+    augment: Augment = Augment()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else size
+
+    @property
+    def root_counts(self) -> bool:
+        """Whether `root` is part of a run's identity (it names the data) or only a place to keep known data."""
+        return False

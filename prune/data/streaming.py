@@ -1,0 +1,167 @@
+"""Images decoded from files by worker processes while training goes on."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import RandomResizedCrop
+from torchvision.transforms.v2 import functional as F
+
+from prune.data.base import FileSplit, Splits
+from prune.data.folder import FolderAugment, ImageFolderOptions
+from prune.data.loading import Batch, Loader
+from prune.data.statistics import DataFacts
+from prune.errors import UserError
+from prune.seeding import derive
+
+Key = tuple[int, tuple[int, int, int] | None]
+"""(image index, (seed, state, epoch)) of an augmented image, or (image index, None) of a plain one."""
+
+
+class Broken:
+    """Takes the place of an image that cannot be decoded, so that the main process can name it."""
+
+    def __init__(self, path: Path, reason: str):
+        self.path, self.reason = path, reason
+
+
+class DecodedImages(Dataset[Any]):
+    """Decodes and augments one image by its key; each image's randomness derives from the key alone."""
+
+    def __init__(self, split: FileSplit, options: ImageFolderOptions):
+        self.split, self.options = split, options
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int] | Broken:
+        index, draw_from = key
+        path = self.split.paths[index]
+        try:
+            with Image.open(path) as file:
+                image = file.convert("RGB" if self.options.channels == 3 else "L")
+        except (OSError, ValueError, SyntaxError) as error:  # what PIL raises for damaged files
+            return Broken(path, str(error))
+        size = self.options.size
+        if draw_from is None:
+            image = _fit(image, size)
+        else:
+            seed, state, epoch = draw_from
+            image = _augment(image, size, self.options.augment, derive(seed, "augment", state, epoch, index))
+        return F.pil_to_tensor(image), int(self.split.labels[index])
+
+
+def _fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The largest centred part with the wanted proportions, resized."""
+    height, width = size
+    scale = min(image.height / height, image.width / width)
+    part = [round(height * scale), round(width * scale)]
+    return F.resize(F.center_crop(image, part), list(size), interpolation=InterpolationMode.BICUBIC)
+
+
+def _augment(image: Image.Image, size: tuple[int, int], augment: FolderAugment, seed: int) -> Image.Image:
+    if augment.crop_scale < 1:
+        # torchvision draws the box from torch's default generator, which every training step re-seeds anyway.
+        torch.manual_seed(seed)
+        transform = RandomResizedCrop(size, scale=(augment.crop_scale, 1.0), interpolation=InterpolationMode.BICUBIC)
+        image = transform(image)
+    else:
+        image = _fit(image, size)
+    draw = random.Random(seed)
+    if augment.crop_padding:
+        padding = augment.crop_padding
+        top, left = draw.randint(0, 2 * padding), draw.randint(0, 2 * padding)
+        image = F.crop(F.pad(image, [padding]), top, left, *size)
+    if augment.flip and draw.random() < 0.5:
+        image = F.horizontal_flip(image)
+    return image
+
+
+def _collate(items: list[tuple[Tensor, int] | Broken]) -> Batch | Broken:
+    for item in items:
+        if isinstance(item, Broken):
+            return item
+    return torch.stack([item[0] for item in items]), torch.tensor([item[1] for item in items])  # type: ignore[index]
+
+
+def _quiet_worker(_: int) -> None:
+    """Leave signals that ask the run to stop to the main process, which ends the step and saves first."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class _Plan:
+    """A batch sampler whose batches are set before each pass, so that worker processes live on between epochs."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Key]] = []
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class StreamingLoader(Loader):
+    """Streams files through `workers` processes (0: decode in the main process)."""
+
+    def __init__(
+        self,
+        splits: Splits,
+        facts: DataFacts,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        options: ImageFolderOptions,
+        workers: int,
+    ):
+        super().__init__(splits, facts, batch_size, seed, device)
+        self.streams = {name: Stream(splits.of(name), options, workers, device) for name in ("train", "val", "test")}
+
+    def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
+        draw_from = (self.seed, state, epoch)
+        batches: list[list[Key]] = [
+            [(index, draw_from) for index in batch] for batch in self.order(state, epoch)[start:].tolist()
+        ]
+        return self._batches("train", batches)
+
+    def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
+        return self._batches(split, [[(index, None) for index in batch.tolist()] for batch in batches])
+
+    def _batches(self, split: str, batches: list[list[Key]]) -> Iterator[Batch]:
+        for images, labels in self.streams[split].read(batches):
+            yield self._normalise(images.to(self.device, non_blocking=True)), labels.to(self.device, non_blocking=True)
+
+
+class Stream:
+    """Reads uint8 batches of one split.
+
+    Raises:
+        UserError: naming the file, if an image cannot be decoded.
+    """
+
+    def __init__(self, split: FileSplit, options: ImageFolderOptions, workers: int, device: torch.device):
+        self.plan = _Plan()
+        self.loader: DataLoader[Any] = DataLoader(
+            DecodedImages(split, options),
+            batch_sampler=self.plan,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_collate,
+            pin_memory=device.type == "cuda",
+            worker_init_fn=_quiet_worker,
+        )
+
+    def read(self, batches: list[list[Key]]) -> Iterator[Batch]:
+        self.plan.batches = batches
+        for batch in self.loader:
+            if isinstance(batch, Broken):
+                raise UserError(f"dataset.root: {batch.path} cannot be decoded ({batch.reason}).")
+            yield batch

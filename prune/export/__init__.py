@@ -1,0 +1,1 @@
+"""Pruned models to take away: the manifest beside them, loading, ONNX, latency."""

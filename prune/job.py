@@ -1,0 +1,89 @@
+"""What a run needs and does not change: configuration, data, device, method. Built, and checked, before any training."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from prune.budget import StateBudget, budgets
+from prune.config.schema import RunConfig
+from prune.data import DATASETS
+from prune.data.base import ArraySplit
+from prune.data.loading import Loader, ResidentLoader
+from prune.data.statistics import DataFacts, data_facts
+from prune.errors import UserError
+from prune.methods import METHODS
+from prune.methods.base import Method
+from prune.rundir import RunDirectory
+from prune.shape import ViTShape
+from prune.stop import Stop
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything fixed about one run."""
+
+    config: RunConfig
+    directory: RunDirectory
+    stop: Stop
+    device: torch.device
+    shape: ViTShape
+    facts: DataFacts
+    loader: Loader
+    method: Method
+    budgets: list[StateBudget]
+
+
+def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int) -> Job:
+    """Build the job.
+
+    Args:
+        threads: CPU threads to compute with; results depend on it.
+
+    Raises:
+        UserError: for a device that is not there, data that is missing or broken, or keys that do not fit the data.
+    """
+    device = choose_device(config.hardware.device)
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high" if config.optim.precision == "tf32" else "highest")
+    dataset = DATASETS.load(config.dataset.name)(config.dataset)
+    splits = dataset.load()
+    facts = data_facts(directory.data, dataset, splits, config.hardware.workers)
+    if config.dataset.classes not in (None, len(facts.classes)):
+        raise UserError(f"dataset.classes={config.dataset.classes} but the data has {len(facts.classes)} classes.")
+    batch, seed = config.optim.batch_size, config.seed
+    loader: Loader
+    if isinstance(splits.train, ArraySplit):
+        loader = ResidentLoader(splits, facts, batch, seed, device, config.dataset.augment)
+    else:
+        from prune.data.streaming import StreamingLoader
+
+        options: Any = config.dataset
+        loader = StreamingLoader(splits, facts, batch, seed, device, options, config.hardware.workers)
+    method = METHODS.load(config.method.name)(config)
+    method.prepare(loader.steps_per_epoch)
+    sizes = " / ".join(str(len(splits.of(name))) for name in ("train", "val", "test"))
+    log.info("data: %s, %s images (train / val / test), %d classes", config.dataset.name, sizes, len(facts.classes))
+    log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
+    return Job(config, directory, stop, device, config.shape(len(facts.classes)), facts, loader, method, budgets(config))
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto`: CUDA if there is one, else the CPU; anything else must be there."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"hardware.device={wanted} is not there: this machine has {torch.cuda.device_count()} CUDA devices.")
+    return device
+
+
+def cpu_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

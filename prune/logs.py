@@ -1,0 +1,44 @@
+"""Logging: plain lines into the run's launch.log, the same on the console in colour when it is a terminal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+def setup_console() -> None:
+    """Show our own messages on stderr; other libraries' only from warnings on."""
+    root = logging.getLogger()
+    if root.handlers:
+        return
+    console = Console(stderr=True)
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, log_time_format="[%X]", omit_repeated_times=False)
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(FORMAT))
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("prune").setLevel(logging.INFO)
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Append everything logged within this context to a file."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,102 @@
+"""RSST's penalty: how λ grows, and what it does to one weight. Plain arithmetic, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from pydantic import Field
+
+from prune.config.section import Section
+
+SCHEDULES: dict[str, Callable[[float, float], float]] = {
+    "exp_custom_exponents": lambda u, k: (math.exp(u**k) - 1) / (math.e - 1),
+    "exp_custom": lambda u, k: (math.exp(u) - 1) / (math.e - 1),
+    "x": lambda u, k: u,
+    "x^2": lambda u, k: u**2,
+    "x^3": lambda u, k: u**3,
+    "exp": lambda u, k: 10 ** (-4 * (1 - u)),
+}
+"""λ(u) / ceiling for u in (0, 1]; k is `penalty.exponents`. All reach 1 at u = 1."""
+
+
+class PenaltyOptions(Section):
+    schedule: Literal["exp_custom_exponents", "exp_custom", "x", "x^2", "x^3", "exp"] = Field(
+        "exp_custom_exponents", description="the shape of λ's growth"
+    )
+    ceiling: float | Literal["auto"] = Field(1.0, description="λ at the end of the ramp; auto: the smallest that suffices")
+    exponents: float = Field(4.0, gt=0, description="k of exp_custom_exponents")
+
+
+def growth(schedule: str, exponents: float, step: int, ramp_steps: int) -> float:
+    """λ / ceiling at a step of the state: the schedule at u = (step + 1) / ramp_steps, held at 1 once the ramp is over."""
+    return SCHEDULES[schedule](min(1.0, (step + 1) / ramp_steps), exponents)
+
+
+@dataclass(frozen=True)
+class Decay:
+    """What became of one weight that began at 1 under the penalty alone."""
+
+    final: float
+    largest: float
+    strongest: float  # the largest lr·λ of any step
+
+    def stable(self, decoupled: bool) -> bool:
+        """Whether |w| never rose above 1 and, when decoupled, no step could flip the weight's sign."""
+        return math.isfinite(self.largest) and self.largest <= 1.0 and not (decoupled and self.strongest >= 1.0)
+
+
+def simulate(growths: Sequence[float], lrs: Sequence[float], ceiling: float, momentum: float | None) -> Decay:
+    """One weight, from w = 1, under the penalty alone.
+
+    Args:
+        growths: λ_t / ceiling at each step.
+        lrs: lr_t at each step.
+        ceiling: the penalty's ceiling g.
+        momentum: SGD: v ← m·v + λ_t·w, w ← w - lr_t·v. None: decoupled (AdamW), w ← w·(1 - lr_t·λ_t).
+    """
+    weight, velocity, largest, strongest = 1.0, 0.0, 1.0, 0.0
+    for share, lr in zip(growths, lrs, strict=True):
+        strength = ceiling * share
+        if momentum is None:
+            weight *= 1 - lr * strength
+        else:
+            velocity = momentum * velocity + strength * weight
+            weight -= lr * velocity
+        largest, strongest = max(largest, abs(weight)), max(strongest, lr * strength)
+        if largest > 1e9:
+            break
+    return Decay(abs(weight), largest, strongest)
+
+
+NEAR_ZERO = 0.01
+"""A weight that began at 1 must end below this for its removal to be harmless."""
+
+
+def smallest_ceiling(growths: Sequence[float], lrs: Sequence[float], momentum: float | None) -> float | None:
+    """The smallest ceiling whose simulated weight ends at or below `NEAR_ZERO` and stays stable; None if there is none.
+
+    Doubling finds the first ceiling that suffices, bisection (to 0.1 %) the smallest; the answer is rounded up to three
+    digits so that it can be typed.
+    """
+    run = partial(simulate, growths, lrs, momentum=momentum)
+    high = 1e-6
+    while run(high).final > NEAR_ZERO:
+        high *= 2
+        if high > 1e12 or not run(high).stable(momentum is None):
+            return None
+    low = high / 2
+    while high / low > 1.001:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if run(middle).final <= NEAR_ZERO else (middle, high)
+    rounded = _round_up(high)
+    enough = run(rounded)
+    return rounded if enough.final <= NEAR_ZERO and enough.stable(momentum is None) else high
+
+
+def _round_up(value: float) -> float:
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return float(f"{math.ceil(value / unit) * unit:.6g}")

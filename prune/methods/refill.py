@@ -1,0 +1,31 @@
+"""Refill: rank, keep the best units whole, remove the others at once, rewind what is left, train (arXiv 2202.04736)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from prune.methods.base import Method
+from prune.methods.options import MethodOptions
+
+if TYPE_CHECKING:
+    from prune.state import PruningState
+
+
+class RefillOptions(MethodOptions):
+    rewind: str = Field("init", description="init | epoch:K | none")
+    fillback_rate: float = Field(0.0, ge=0, lt=1, description="Refill+: share of the units to go that stays after all")
+
+    @property
+    def fillback(self) -> float:
+        return self.fillback_rate
+
+
+class Refill(Method):
+    Options = RefillOptions
+
+    def begin(self, state: PruningState) -> None:
+        state.remove(state.rank())
+        state.record["val_accuracy_pruned"] = state.evaluate()
+        state.rewind()

@@ -1,0 +1,111 @@
+"""One epoch of training, and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prune.data.loading import PADDING_LABEL, Batch
+from prune.errors import TrainingFailed
+from prune.learning_rate import learning_rate
+from prune.optim import set_learning_rate
+from prune.seeding import derive
+
+if TYPE_CHECKING:
+    from prune.state import PruningState
+
+
+@dataclass
+class EpochSums:
+    """Loss and hits of the epoch so far. They stay on the device until the epoch ends or a checkpoint is saved."""
+
+    losses: Tensor  # (steps): the loss of each step, filled up to the step in progress
+    correct: Tensor  # (): right predictions on training images
+    seconds: float = 0.0
+
+    @classmethod
+    def empty(cls, steps: int, device: torch.device) -> EpochSums:
+        return cls(torch.zeros(steps, device=device), torch.zeros((), dtype=torch.int64, device=device))
+
+    def check_finite(self, state: int, epoch: int, done: int, lr_of: Callable[[int], float]) -> None:
+        """Raise `TrainingFailed` with the first step, of `done`, whose loss is not finite."""
+        bad = (~torch.isfinite(self.losses[:done])).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            raise TrainingFailed(
+                f"the training loss became {self.losses[step].item()} at state {state}, epoch {epoch}, step {step} "
+                f"(learning rate {lr_of(step):g}); lower optim.lr or set optim.grad_clip."
+            )
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Mixed precision for `optim.precision=bf16`, else nothing."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def train_epoch(state: PruningState, epoch: int, start: int, sums: EpochSums, after_step: Callable[[int], None]) -> None:
+    """Train from step `start` of an epoch to its end.
+
+    Args:
+        state: the pruning state in progress; its model, optimiser and method are used.
+        sums: filled as training goes.
+        after_step: called with the number of steps done in this epoch.
+    """
+    job = state.job
+    optim, method, model, optimizer = job.config.optim, job.method, state.model, state.optimizer
+    assert optimizer is not None
+    forward = state.forward
+    model.train()
+    steps = job.loader.steps_per_epoch
+    for offset, (images, labels) in enumerate(job.loader.training(state.index, epoch, start)):
+        step = start + offset
+        position = epoch * steps + step
+        torch.manual_seed(derive(job.config.seed, "dropout", state.index, epoch, step))
+        state.lr = lr_at(state, position)
+        set_learning_rate(optimizer, state.lr)
+        with autocast(job.device, optim.precision):
+            logits = forward(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=optim.label_smoothing)
+        loss.backward()
+        if optim.grad_clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), optim.grad_clip)
+        if state.index > 0:
+            method.before_step(state, position)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        sums.losses[step] = loss.detach()
+        sums.correct += (logits.detach().argmax(1) == labels).sum()
+        after_step(step + 1)
+
+
+def lr_at(state: PruningState, position: int) -> float:
+    """The learning rate of a step of the state, counted from the state's first."""
+    optim, steps = state.job.config.optim, state.job.loader.steps_per_epoch
+    return learning_rate(optim, position, state.epochs * steps, round(optim.warmup_epochs * steps))
+
+
+@torch.no_grad()
+def evaluate(
+    forward: nn.Module, model: nn.Module, batches: Iterator[Batch], precision: str, before_batch: Callable[[], None]
+) -> tuple[float, float]:
+    """Mean cross-entropy and top-1 accuracy in percent, the model in evaluation mode."""
+    training = model.training
+    model.eval()
+    loss, correct, count = 0.0, 0, 0
+    totals: list[Tensor] = []
+    for images, labels in batches:
+        before_batch()
+        with autocast(images.device, precision):
+            logits = forward(images)
+        real = labels != PADDING_LABEL
+        summed = F.cross_entropy(logits.float(), labels, reduction="sum", ignore_index=PADDING_LABEL)
+        totals.append(torch.stack([summed, (logits.argmax(1) == labels).sum(), real.sum()]).double())
+    model.train(training)
+    loss, correct, count = torch.stack(totals).sum(0).tolist()
+    return loss / count, 100 * correct / count

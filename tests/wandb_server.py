@@ -21,6 +21,9 @@ class WandbServer:
         views: view name → variables of its last save, with `id`.
         operations: names of all GraphQL operations, in order.
         authorizations: every Authorization header seen.
+        unknown: operations and paths it had no answer for.
+        drop_file_stream: answer uploads of history with an error.
+        missing_projects: names of projects that do not exist.
         exits: run id → exit codes and preemption notices, in order.
     """
 
@@ -34,6 +37,7 @@ class WandbServer:
         self.exits: dict[str, list[Any]] = defaultdict(list)
         self.unknown: list[str] = []
         self.drop_file_stream = False
+        self.missing_projects: set[str] = set()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -156,4 +160,4 @@ class WandbServer:
     def _View(self, variables: dict[str, Any]) -> dict[str, Any]:
         views = [view for name, view in self.views.items() if name == variables["viewName"]]
         nodes = [{"node": {key: view[key] for key in ("id", "displayName", "spec")}} for view in views]
-        return {"project": {"allViews": {"edges": nodes}}}
+        return {"project": None if variables["name"] in self.missing_projects else {"allViews": {"edges": nodes}}}

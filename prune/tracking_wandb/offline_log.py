@@ -49,6 +49,11 @@ def log_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*run-*/run-*.wandb"), key=lambda path: path.parent.name.split("run-", 1)[1])
 
 
+def ended(path: Path) -> bool:
+    """Whether the log was closed by the process that wrote it, rather than cut short by a kill."""
+    return any(record.WhichOneof("record_type") == "exit" for record in records(path))
+
+
 def last_step(folder: Path) -> int:
     """The largest step of the history in the `.wandb` files below `folder`; -1 if there is none."""
     steps = (

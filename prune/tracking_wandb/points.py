@@ -107,7 +107,11 @@ class History:
     def points(self, first: int = 0) -> Iterator[Point]:
         """The complete points whose step is at least `first`, in order."""
         ends = {self._epochs_before(state + 1): state for state in range(self.config["schedule"]["states"])}
-        finished = {step: state for step, state in ends.items() if state in self.states}
+        finished = {
+            step: state
+            for step, state in ends.items()
+            if state in self.states and (step in self.epochs or self._epochs_before(state) == step)
+        }
         for step in sorted(self.epochs.keys() | finished.keys()):
             if step < first or (step in ends and step not in finished):
                 continue

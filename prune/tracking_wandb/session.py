@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 from prune.files import read_json, write_json
 from prune.rundir import RunDirectory
 from prune.tracking_wandb.credentials import server
-from prune.tracking_wandb.offline_log import last_step, log_files
+from prune.tracking_wandb.offline_log import ended, last_step, log_files
 from prune.tracking_wandb.points import AXES, UNIT_COLUMNS, History, Point, axis_globs, identity
 
 MODEL_FILES = ("final.safetensors", "best.safetensors", "pruned.json")
+
+SETTLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,10 @@ class Session:
         self._ledger = OnlineLedger(directory.wandb) if online else None
         if self._ledger:
             self._ledger.lock(seconds=destination.init_timeout)
-        written = -1 if online else last_step(directory.wandb)
+        written = -1 if online else _last_step_on_disk(directory.wandb)
         about = identity(history.config, directory)
+        # wandb's diary is in wandb/…/logs; launch.log is for the run's own.
+        logging.getLogger("wandb").propagate = False
         # Before anything else, because wandb's own announcements at login ask these settings, not those of the run.
         wandb.setup(wandb.Settings(silent=True))
         try:
@@ -123,7 +128,9 @@ class Session:
                 # W&B then shows "preempted", not "crashed": the run is to go on.
                 self._run.mark_preempting()
             self._run.finish(exit_code=0 if status == "done" else 1)
-            if self._ledger:
+            if not self._ledger:
+                self._await_disk()
+            else:
                 self._ledger.write(target=self.destination.target, live=False, last_step=self.next_step - 1, status=status)
                 self._mark_offline_logs_as_synced()
         finally:
@@ -153,11 +160,26 @@ class Session:
                 artifact.add_file(str(folder / file), name=file)
         self._run.log_artifact(artifact)
 
+    def _await_disk(self) -> None:
+        # wandb's service writes in blocks, the last of them a moment after finish() has returned.
+        deadline = time.monotonic() + self.destination.finish_timeout
+        while last_step(self.directory.wandb) < self.next_step - 1:
+            if time.monotonic() > deadline:
+                raise TimeoutError("wandb did not write all points to disk")
+            time.sleep(0.02)
+
     def _mark_offline_logs_as_synced(self) -> None:
         """Tell `wandb sync` that the offline logs have nothing new: what they hold went online just now, or before."""
         for path in log_files(self.directory.wandb):
             if path.parent.name.startswith("offline-"):
                 path.with_name(f"{path.name}.synced").touch()
+
+
+def _last_step_on_disk(folder: Path) -> int:
+    if not all(ended(path) for path in log_files(folder)):
+        # The process was killed, but wandb's service may have outlived it for the moment it needs to write its last block.
+        time.sleep(SETTLE_SECONDS)
+    return last_step(folder)
 
 
 def _settings(destination: Destination) -> Any:

@@ -57,7 +57,8 @@ class StatusFile:
         """The run begins or goes on; `about` says with what (commit, versions, device, precision, threads)."""
         with self._mutex:
             self._content.setdefault("starts", []).append({"time": now(), **about})
-        self.update(status="running", started=now(), error=None, traceback=None)
+        # How far the run is will be known once its checkpoint has been read.
+        self.update(status="running", started=now(), error=None, traceback=None, epochs_total=None)
 
     @property
     def starts(self) -> list[dict[str, Any]]:

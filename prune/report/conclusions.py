@@ -1,0 +1,162 @@
+"""What the numbers support, in sentences, and no more than that."""
+
+from __future__ import annotations
+
+from prune.report import compare
+from prune.report.analysis import Analysis
+from prune.report.anomalies import REMOVAL_POINTS
+from prune.report.statistics import Paired, summarise
+from prune.report.study import Variant
+from prune.report.tables.pruning import change
+from prune.report.tables.size import parts_kept
+from prune.report.tables.training import direction, end_of_state, last_epochs
+from prune.report.text import count, mean_std, number, ranges, signed
+
+GAP_POINTS = 20.0
+"""A gap between train and validation accuracy (percentage points) worth a sentence."""
+
+
+def conclude(analysis: Analysis, dataset: str) -> list[str]:
+    """The conclusions for one dataset."""
+    study = analysis.study
+    variants = [v for v in study.of(dataset) if study.finished(v)]
+    if not variants:
+        return ["No run has finished a state yet, so there is nothing to compare."]
+    sentences = []
+    for variant in variants:
+        sentences += _against_baseline(analysis, variant)
+    for pair in analysis.pairs(dataset):
+        if analysis.baseline_of(pair.first) is not pair.second and analysis.baseline_of(pair.second) is not pair.first:
+            sentences += _between_methods(analysis, pair)
+    sentences += [s for variant in variants for s in _soft_removal(analysis, variant)]
+    sentences += [s for variant in variants for s in _convergence(analysis, variant)]
+    sentences += [s for variant in variants for s in _overfitting(analysis, variant)]
+    sentences += _limits(analysis, dataset, variants)
+    return sentences
+
+
+def _against_baseline(analysis: Analysis, variant: Variant) -> list[str]:
+    other = analysis.baseline_of(variant)
+    if other is None or not variant.prunes:
+        return []
+    pair = compare.Pair(variant, other)
+    state = compare.decisive_state(analysis.study, pair)
+    # State 0 is the same for all methods: nothing to compare yet.
+    return [] if not state else [_comparison(analysis, pair, state, _size(analysis, variant, state))]
+
+
+def _between_methods(analysis: Analysis, pair: compare.Pair) -> list[str]:
+    state = compare.decisive_state(analysis.study, pair)
+    if state is None or (state == 0 and pair.first.method != pair.second.method):
+        return []
+    return [_comparison(analysis, pair, state, "")]
+
+
+def _size(analysis: Analysis, variant: Variant, state: int) -> str:
+    """` (30.4 % of the parameters)`."""
+    kept = [parts[0].total for parts in parts_kept(analysis, variant, state)]
+    shape = variant.runs[0].shape
+    if not kept or shape is None:
+        return ""
+    return f" ({100 * sum(kept) / len(kept) / shape.parameters().total:.1f} % of the parameters)"
+
+
+def _comparison(analysis: Analysis, pair: compare.Pair, state: int, size: str) -> str:
+    """One comparison in words: the state, then the mean over states, then what is doubtful about it."""
+    found = compare.difference(analysis.study, pair, state)
+    assert found is not None
+    text = f"{pair.first.label} in state {state}{size} against {pair.second.label} in the same state: {_finding(found)}."
+    mean, states = compare.mean_difference(analysis.study, pair)
+    if mean is not None and len(states) > 1:
+        text += f" Mean over states {ranges(states)}: {_finding(mean)}."
+        if mean.beyond_noise and found.beyond_noise and mean.mean * found.mean < 0:
+            text += " The two point in opposite directions: which one is ahead depends on the state."
+    if any(analysis.is_flagged(variant, [state]) for variant in (pair.first, pair.second)):
+        text += f" An accuracy in state {state} is flagged as an anomaly"
+        rest = analysis.without_flagged(pair, state)
+        text += "." if rest is None else f"; without it: {_finding(rest)}."
+    return text
+
+
+def _finding(found: Paired) -> str:
+    """What a paired difference shows. Only an interval that excludes zero is called a difference."""
+    if not any(found.differences.values()):
+        return f"identical in {count(found.n, 'seed')}"
+    if found.n == 1:
+        return f"{signed(found.mean)} points, one seed: no spread known, so no conclusion"
+    if found.interval is None:
+        each = " and ".join(signed(value) for value in found.differences.values())
+        return f"{each} points, {found.n} seeds: too few for an interval, so no conclusion"
+    low, high = found.interval
+    evidence = f"95 % interval [{signed(low)}, {signed(high)}], {found.n} paired seeds"
+    if not found.beyond_noise:
+        return f"no difference beyond seed noise ({signed(found.mean)} points, {evidence})"
+    return f"{number(abs(found.mean))} points {'higher' if found.mean > 0 else 'lower'} ({evidence})"
+
+
+def _soft_removal(analysis: Analysis, variant: Variant) -> list[str]:
+    study = analysis.study
+    states = study.finished(variant, "val_accuracy_after_removal")
+    if not states:
+        return []
+    changes, saved = [], []
+    for state in states:
+        before = study.by_seed(variant, "val_accuracy_before_removal", state)
+        after = study.by_seed(variant, "val_accuracy_after_removal", state)
+        at_once = study.by_seed(variant, "val_accuracy_pruned", state)
+        changes.append(change(before, after))
+        saved.append(change(at_once, after))
+    worst = min(((c.mean, s) for c, s in zip(changes, states, strict=True) if c is not None), default=None)
+    gain = summarise(s.mean for s in saved if s is not None)
+    if worst is None:
+        return []
+    most, where = max(0.0, -worst[0]), f" (state {worst[1]})" if -worst[0] > REMOVAL_POINTS else ""
+    text = f"{variant.label}: removal cost at most {number(most)} points on validation in any state{where}, mean over seeds."
+    if gain is not None:
+        text += f" Just after it, validation is {number(abs(gain.mean))} points {'above' if gain.mean > 0 else 'below'} "
+        text += "where removing the same units at once had left it."
+    return [text]
+
+
+def _convergence(analysis: Analysis, variant: Variant) -> list[str]:
+    rising = []
+    for state in analysis.study.finished(variant):
+        found = [e.trend for run in variant.runs if (e := end_of_state(analysis, run, variant, state)) is not None]
+        trend = summarise(found)
+        if trend is not None and direction(trend) == "still rising":
+            rising.append((state, trend.mean))
+    if not rising:
+        return []
+    noun = "state" if len(rising) == 1 else "states"
+    text = f"{variant.label} had not converged at the end of {noun} {ranges(s for s, _ in rising)} (still rising by up to "
+    text += f"{number(max(gain for _, gain in rising))} points between the last two windows)"
+    return [text + (": what follows starts from an undertrained model." if rising[0][0] == 0 else ".")]
+
+
+def _overfitting(analysis: Analysis, variant: Variant) -> list[str]:
+    last = analysis.last_state(variant)
+    if last is None:
+        return []
+    found = last_epochs(analysis, variant, last)
+    gap = summarise(found["train_accuracy"] - found["val_accuracy"]) if len(found) else None
+    if gap is None or gap.mean <= GAP_POINTS:
+        return []
+    return [f"{variant.label} overfits in state {last}: train accuracy is {mean_std(gap)} points above validation."]
+
+
+def _limits(analysis: Analysis, dataset: str, variants: list[Variant]) -> list[str]:
+    """What the runs cannot answer."""
+    sentences = []
+    if not any(analysis.baseline in (v.method, v.label) for v in variants):
+        sentences.append(
+            f"There is no {analysis.baseline} run on {dataset}: whether pruning costs or gains accuracy is not known, since "
+            "state 0 has had fewer epochs than any later state."
+        )
+    single = [v.label for v in variants if len(v.runs) == 1]
+    if single:
+        sentences.append(f"One seed: no spread known for {', '.join(single)}.")
+    unfinished = [f"{v.label} ({sum(run.complete for run in v.runs)} of {len(v.runs)} complete)" for v in variants
+                  if not all(run.complete for run in v.runs)]  # fmt: skip
+    if unfinished:
+        sentences.append(f"Not all runs are complete, so these statements may change: {', '.join(unfinished)}.")
+    return sentences

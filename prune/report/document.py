@@ -1,0 +1,128 @@
+"""The report's contents in order, before they become a page or a Markdown file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prune.report import latency
+from prune.report.analysis import Analysis
+from prune.report.conclusions import conclude
+from prune.report.figures import accuracy as accuracy_figures
+from prune.report.figures import survival as survival_figures
+from prune.report.figures import training as training_figures
+from prune.report.figures.style import Figure, Style, styled
+from prune.report.tables import accuracy, pruning, runs, size, training
+from prune.report.tables.table import Table
+from prune.report.text import count, slug
+
+Item = Table | Figure | str
+"""A table, a figure, or a paragraph in which `…` is code."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it."""
+
+    heading: str
+    items: list[Item] = field(default_factory=list)
+    children: list[Section] = field(default_factory=list)
+    context: str = ""
+
+    @property
+    def anchor(self) -> str:
+        return slug(f"{self.context} {self.heading}")
+
+
+@dataclass(frozen=True)
+class Document:
+    """The whole report."""
+
+    title: str
+    summary: str
+    conclusions: dict[str, list[str]]
+    analysis: Analysis
+    sections: list[Section]
+
+    @property
+    def tables(self) -> list[Table]:
+        return [item for item in self._items() if isinstance(item, Table)]
+
+    @property
+    def figures(self) -> list[Figure]:
+        return [item for item in self._items() if isinstance(item, Figure)]
+
+    def _items(self) -> list[Item]:
+        return [item for s in self.sections for part in (s, *s.children) for item in part.items]
+
+
+def build(analysis: Analysis) -> Document:
+    """Make every table and figure that the runs so far allow."""
+    study = analysis.study
+    style = Style(study)
+    measured = latency.measurements(study)
+    with styled():
+        datasets = [_dataset(analysis, style, dataset, measured) for dataset in study.datasets]
+    runs_section = Section("Runs", _present([runs.completeness(analysis), runs.environment(analysis)]))
+    names = " + ".join(sweep.resolve().name for sweep in study.sweeps)
+    done = sum(run.complete for run in study.runs)
+    return Document(
+        title=f"Pruning report: {names}",
+        summary=f"{count(len(study.runs), 'run')} ({done} complete) of {count(len(study.variants), 'configuration')} on "
+        f"{', '.join(study.datasets)}.",
+        conclusions={dataset: conclude(analysis, dataset) for dataset in study.datasets},
+        analysis=analysis,
+        sections=[*datasets, runs_section],
+    )
+
+
+def _present(items: list[Table | Figure | None]) -> list[Item]:
+    return [item for item in items if item is not None]
+
+
+def _dataset(analysis: Analysis, style: Style, dataset: str, measured: list[latency.Measurement]) -> Section:
+    def table(make: Callable[[Analysis, str], Table | None]) -> Table | None:
+        return make(analysis, dataset)
+
+    def figure(make: Callable[[Analysis, Style, str], Figure | None]) -> Figure | None:
+        return make(analysis, style, dataset)
+
+    variants = analysis.study.of(dataset)
+    heat_maps = [survival_figures.heat_map(analysis, v, slug(f"{dataset} {v.label}")) for v in variants]
+    parts: list[tuple[str, list[Table | Figure | None]]] = [
+        ("Accuracy", [
+            table(accuracy.overall), table(accuracy.differences),
+            figure(accuracy_figures.by_state), figure(accuracy_figures.by_rate),
+            table(accuracy.by_state), table(accuracy.every_state),
+        ]),
+        ("Size and speed", [
+            table(size.parameters), table(size.macs), table(size.retention), figure(accuracy_figures.against_parameters),
+            figure(accuracy_figures.against_macs), size.latency(analysis, dataset, measured),
+            accuracy_figures.against_latency(analysis, style, dataset, measured),
+        ]),
+        ("Pruning", [
+            figure(training_figures.recovery), table(pruning.recovery), figure(training_figures.removal),
+            figure(training_figures.penalty), table(pruning.removal), table(pruning.penalties),
+            *heat_maps, table(pruning.per_block),
+        ]),
+        ("Training", [
+            figure(training_figures.curves), figure(training_figures.within_states), table(training.curves),
+            table(training.convergence), table(training.overfitting),
+        ]),
+        ("Time", [figure(training_figures.time), table(runs.time)]),
+    ]  # fmt: skip
+    children = [Section(heading, _present(items), context=dataset) for heading, items in parts]
+    for child in children:
+        child.items.extend(_missing(analysis, dataset, child, measured))
+    return Section(dataset, [], [child for child in children if child.items])
+
+
+def _missing(analysis: Analysis, dataset: str, section: Section, measured: list[latency.Measurement]) -> list[Item]:
+    """Sentences for what could be here and is not."""
+    study = analysis.study
+    if section.heading == "Size and speed" and not any(m.variant.dataset == dataset for m in measured):
+        command = latency.command(study, dataset)
+        return [f"Latency: not measured. `{command}` measures it."] if command else []
+    if section.heading == "Pruning" and any(v.prunes and pruning.survivors(study, v) is None for v in study.of(dataset)):
+        return ["Survival per block: not every configuration has a readable pruned.json in its checkpoints/state_XX folders."]
+    return []

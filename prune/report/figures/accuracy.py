@@ -1,0 +1,147 @@
+"""Accuracy against state, rate, parameters, MACs and measured latency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from prune.report.analysis import Analysis
+from prune.report.figures.style import Figure, Style, band, canvas, integer_axis, legend_below, render
+from prune.report.latency import Measurement
+from prune.report.statistics import pareto_front, summarise
+from prune.report.study import ACCURACY, Variant
+from prune.report.text import slug
+
+LABEL = "test accuracy (%)"
+BAND = "Lines: mean over seeds; bands: ± one standard deviation, where there is more than one run; crosses: flagged accuracies."
+
+
+def by_state(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+    """Accuracy against state, with a band over seeds."""
+    variants = [variant for variant in analysis.study.of(dataset) if analysis.study.finished(variant)]
+    if not variants:
+        return None
+    figure = canvas()
+    axes = figure.subplots()
+    for variant in variants:
+        band(axes, style, variant, _points(analysis, variant, {s: float(s) for s in analysis.study.finished(variant)}))
+        _cross_flagged(axes, analysis, variant, {s: float(s) for s in analysis.study.finished(variant)})
+    axes.set(xlabel="state", ylabel=LABEL, title=f"{dataset}: accuracy by state")
+    integer_axis(axes)
+    legend_below(figure, axes)
+    return render(figure, f"accuracy_by_state-{slug(dataset)}", "Accuracy against state", BAND)
+
+
+def by_rate(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+    """Accuracy against the rate of pruned units; what prunes nothing is drawn at the rates of the others' same state."""
+    pruning = [v for v in analysis.study.of(dataset) if v.prunes]
+    if not pruning:
+        return None
+    places = {
+        v.label: {s: 100 * r.mean for s in analysis.study.finished(v) if (r := analysis.summary(v, s, "rate"))} for v in pruning
+    }
+    longest = max(places.values(), key=len)
+    agree = all(abs(longest.get(s, x) - x) < 1e-6 for place in places.values() for s, x in place.items())
+    figure = canvas()
+    axes = figure.subplots()
+    for variant in analysis.study.of(dataset):
+        if variant.label in places:
+            band(axes, style, variant, _points(analysis, variant, places[variant.label]))
+            _cross_flagged(axes, analysis, variant, places[variant.label])
+        elif agree:
+            band(axes, style, variant, _points(analysis, variant, longest))
+    axes.set(xlabel="rate: heads and neurons pruned (%)", ylabel=LABEL, title=f"{dataset}: accuracy by rate")
+    legend_below(figure, axes)
+    caption = BAND + (" What prunes nothing is drawn at the rate that the others have in the same state." if agree else "")
+    return render(figure, f"accuracy_by_rate-{slug(dataset)}", "Accuracy against rate", caption)
+
+
+def _points(analysis: Analysis, variant: Variant, places: dict[int, float]) -> list[tuple[float, float, float]]:
+    found = [(places[s], analysis.summary(variant, s)) for s in analysis.study.finished(variant) if s in places]
+    return sorted((x, s.mean, s.std) for x, s in found if s is not None)
+
+
+def _cross_flagged(axes: Axes, analysis: Analysis, variant: Variant, places: dict[int, float]) -> None:
+    by_key = {run.key: run for run in variant.runs}
+    for key, state in analysis.flagged:
+        if key in by_key and state in places:
+            value = analysis.study.by_seed(variant, ACCURACY, state).get(by_key[key].seed)
+            if value is not None:
+                axes.plot([places[state]], [value], "x", color="black", markersize=8, markeredgewidth=1.6, zorder=5)
+
+
+def against_parameters(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+    """Accuracy against parameters, with the Pareto front."""
+    caption = "Each point is a state (mean over seeds). Rings: the Pareto front, the states that no other beats in both."
+    return _against_size(analysis, style, dataset, "parameters", "parameters (millions)", 1e6, caption)
+
+
+def against_macs(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+    """Accuracy against MACs, with the Pareto front."""
+    caption = "Each point is a state (mean over seeds). Rings: the Pareto front. One MAC is two FLOPs."
+    return _against_size(analysis, style, dataset, "macs", "MACs per image (millions)", 1e6, caption)
+
+
+def _against_size(
+    analysis: Analysis, style: Style, dataset: str, column: str, label: str, unit: float, caption: str
+) -> Figure | None:
+    points: dict[str, list[tuple[float, float]]] = {}
+    for variant in analysis.study.of(dataset):
+        both = [(analysis.summary(variant, s, column), analysis.summary(variant, s)) for s in analysis.study.finished(variant)]
+        points[variant.label] = [
+            (size.mean / unit, value.mean) for size, value in both if size is not None and value is not None
+        ]
+    name = "MACs" if column == "macs" else column
+    title = f"{dataset}: accuracy by {name}"
+    return _pareto(
+        analysis, style, dataset, points, f"pareto_{column}-{slug(dataset)}", f"Accuracy against {name}", title, label, caption
+    )
+
+
+def against_latency(analysis: Analysis, style: Style, dataset: str, measured: Sequence[Measurement]) -> Figure | None:
+    """Accuracy against measured latency, for the engine, batch size and machine with most measurements."""
+    here = [m for m in measured if m.variant.dataset == dataset and m.pruned is not None]
+    if not here:
+        return None
+    kinds = [(m.engine, m.batch_size, m.machine) for m in here]
+    engine, batch, machine = max(sorted(set(kinds)), key=lambda kind: (kinds.count(kind), -kind[1]))
+    points: dict[str, list[tuple[float, float]]] = {}
+    for variant in analysis.study.of(dataset):
+        by_state: dict[int, list[tuple[float, float]]] = {}
+        for m in here:
+            value = analysis.study.by_seed(variant, ACCURACY, m.state).get(m.run.seed)
+            fits = m.variant.label == variant.label and (m.engine, m.batch_size, m.machine) == (engine, batch, machine)
+            if fits and m.pruned is not None and value is not None:
+                by_state.setdefault(m.state, []).append((m.pruned["median_ms"], value))
+        means = [tuple(summarise(column) for column in zip(*pairs, strict=True)) for _, pairs in sorted(by_state.items())]
+        points[variant.label] = [(x.mean, y.mean) for x, y in means if x is not None and y is not None]
+    caption = f"Median of a batch of {batch} with {engine}, measured on {machine}. Rings: the Pareto front."
+    title = f"{dataset}: accuracy by latency"
+    label = f"median latency, batch {batch} (ms)"
+    return _pareto(
+        analysis, style, dataset, points, f"pareto_latency-{slug(dataset)}", "Accuracy against latency", title, label, caption
+    )
+
+
+def _pareto(
+    analysis: Analysis, style: Style, dataset: str, points: dict[str, list[tuple[float, float]]],
+    name: str, heading: str, title: str, label: str, caption: str,
+) -> Figure | None:  # fmt: skip
+    every = [point for found in points.values() for point in found]
+    if not every:
+        return None
+    figure = canvas()
+    axes = figure.subplots()
+    for variant in analysis.study.of(dataset):
+        found = sorted(points.get(variant.label, []))
+        if found:
+            look = {**style.line(variant), "linewidth": 0.8}
+            axes.plot(*zip(*found, strict=True), label=variant.label, alpha=0.9, **look)
+    front = [every[i] for i in pareto_front([x for x, _ in every], [y for _, y in every])]
+    xs, ys = zip(*front, strict=True)
+    axes.step(xs, ys, where="post", color="black", linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+    axes.plot(xs, ys, "o", color="black", markerfacecolor="none", markersize=9.5, zorder=5, label="Pareto front")
+    axes.set(xlabel=label, ylabel=LABEL, title=title)
+    legend_below(figure, axes)
+    return render(figure, name, heading, caption)

@@ -1,0 +1,153 @@
+"""What all figures have in common: colours, sizes, and how they become PNG and SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from prune.report.study import Study, Variant
+from prune.report.text import count
+
+KNOWN_COLOURS = {"dense": "#4d4d4d", "refill": "#0072b2", "rsst": "#d55e00"}
+"""A method's colour in every report."""
+
+OTHER_COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")
+"""For further methods, in the order of their names (Okabe & Ito's palette, which the colour-blind can tell apart)."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#767676",
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "prune",  # the same numbers give the same file
+}
+
+SMALL, WIDE = (6.4, 4.2), (11.0, 4.6)
+"""Inches: half the page's width, and all of it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A finished figure.
+
+    Attributes:
+        name: file stem of the PNG and the SVG.
+        title, caption: for the page; the caption says what is drawn.
+        wide: takes the page's whole width.
+    """
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+    svg: bytes
+    wide: bool = False
+
+
+class Style:
+    """Colour, marker and dash of each variant: the colour says the method, marker and dash which of its variants."""
+
+    def __init__(self, study: Study):
+        methods = sorted({variant.method for variant in study.variants} - set(KNOWN_COLOURS))
+        colours = {**KNOWN_COLOURS, **{m: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, m in enumerate(methods)}}
+        self._look: dict[str, dict[str, Any]] = {}
+        for method in {variant.method for variant in study.variants}:
+            names = sorted({variant.label for variant in study.variants if variant.method == method})
+            for index, label in enumerate(names):
+                self._look[label] = {
+                    "color": _lighter(colours[method], 0.55 * index / max(1, len(names) - 1)),
+                    "linestyle": DASHES[index % len(DASHES)],
+                    "marker": MARKERS[index % len(MARKERS)],
+                }
+
+    def line(self, variant: Variant) -> dict[str, Any]:
+        """Keyword arguments of `Axes.plot`."""
+        return dict(self._look[variant.label])
+
+    def colour(self, variant: Variant) -> str:
+        return str(self._look[variant.label]["color"])
+
+
+def _lighter(colour: str, share: float) -> str:
+    red, green, blue = to_rgb(colour)
+    return to_hex((red + (1 - red) * share, green + (1 - green) * share, blue + (1 - blue) * share))
+
+
+def canvas(size: tuple[float, float] = SMALL) -> Canvas:
+    """An empty figure of the house style; call within `matplotlib.rc_context(RC)`, as `styled` arranges."""
+    return Canvas(figsize=size)
+
+
+def render(figure: Canvas, name: str, title: str, caption: str, wide: bool = False) -> Figure:
+    """Draw as PNG and SVG."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the layout is found; finding it again for each format is half of the time
+    figure.savefig(png, format="png", dpi=150, facecolor="white")
+    figure.savefig(svg, format="svg", facecolor="white", metadata={"Date": None})
+    return Figure(name, title, caption, png.getvalue(), svg.getvalue(), wide)
+
+
+def styled() -> Any:
+    """The context in which figures are made."""
+    return matplotlib.rc_context(RC)
+
+
+def band(
+    axes: Axes, style: Style, variant: Variant, points: Sequence[tuple[float, float, float]], every: int = 1, **look: Any
+) -> None:
+    """A line through means with a band of one standard deviation.
+
+    Args:
+        points: (x, mean, std), std nan where one run has the point.
+        every: a marker on each so-manieth point.
+        look: further arguments of `Axes.plot`, before the variant's own.
+    """
+    if not points:
+        return
+    xs, means, stds = zip(*points, strict=True)
+    label = f"{variant.label} ({count(len(variant.runs), 'run')})"
+    axes.plot(xs, means, label=label, markevery=every, **{**style.line(variant), **look})
+    if any(std == std for std in stds):
+        spread = [std if std == std else 0.0 for std in stds]
+        low = [mean - std for mean, std in zip(means, spread, strict=True)]
+        high = [mean + std for mean, std in zip(means, spread, strict=True)]
+        axes.fill_between(xs, low, high, color=style.colour(variant), alpha=0.18, linewidth=0)
+
+
+def legend_below(figure: Canvas, axes: Axes, columns: int = 5) -> None:
+    """One legend under the axes, in as many columns as long labels allow."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    longest = max(len(label) for label in labels)
+    fits = max(1, int(figure.get_size_inches()[0] * 13 // (longest + 6)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, fits, len(labels)))
+
+
+def integer_axis(axes: Axes, ticks: int = 12) -> None:
+    """Ticks of the x axis on whole numbers only, at most so many."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True, steps=[1, 2, 5, 10]))

@@ -1,0 +1,77 @@
+"""The document as one HTML file that needs nothing else: styles and figures are inside."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from prune.report.document import Document, Item
+from prune.report.figures.style import Figure
+from prune.report.notes import NOTES
+from prune.report.study import Run
+from prune.report.tables.table import Table
+
+
+def page(document: Document, generated: str, hrefs: dict[str, str]) -> str:
+    """The text of report.html.
+
+    Args:
+        hrefs: run key → where its directory is, as seen from the page.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"cell": cell, "paragraph": paragraph, "inline": inline, "groups": groups}
+    template = environment.from_string(files("prune.report").joinpath("template.html").read_text(encoding="utf-8"))
+    return template.render(document=document, generated=generated, notes=NOTES, hrefs=hrefs)
+
+
+def groups(items: Sequence[Item]) -> list[tuple[str, Any]]:
+    """Items in order, neighbouring figures gathered into one `("figures", […])` so that they stand side by side."""
+    found: list[tuple[str, Any]] = []
+    for item in items:
+        if not isinstance(item, Figure):
+            found.append(("table" if isinstance(item, Table) else "text", item))
+        elif found and found[-1][0] == "figures":
+            found[-1][1].append(item)
+        else:
+            found.append(("figures", [item]))
+    return found
+
+
+def inline(figure: Figure) -> str:
+    """A figure as the address of its own content."""
+    return "data:image/svg+xml;base64," + base64.b64encode(figure.svg).decode()
+
+
+def paragraph(text: str) -> Markup:
+    """A paragraph with `…` as code."""
+    parts = re.split(r"`([^`]*)`", text)
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+
+
+def cell(text: str, column: str, row: int, hrefs: dict[str, str]) -> Markup:
+    """A table's cell: run keys link to the runs table, directories to the directories."""
+    if column == "runs":
+        links = [Markup('<a href="#run-{0}">{0}</a>').format(key) for key in text.split()]
+        return Markup(" ").join(links)
+    if column == "run":
+        return Markup('<span id="run-{0}">{0}</span>').format(text)
+    if column == "directory":
+        # A path is long and has no spaces: let it break after its slashes.
+        href = hrefs.get(f"R{row + 1}", "")
+        shown = Markup("/<wbr>").join(escape(part) for part in text.split("/"))
+        return Markup('<a href="{}">{}</a>').format(href, shown)
+    return escape(text)
+
+
+def relative_address(run: Run, out: Path) -> str:
+    """A run's directory as a relative link from the folder of the page, so that a copied `outputs` still works."""
+    return quote(os.path.relpath(run.path.resolve(), out.resolve())) + "/"

@@ -1,0 +1,127 @@
+"""The runs themselves: completeness, time, and where every number comes from."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from prune.report.analysis import Analysis, run_keys
+from prune.report.anomalies import why_incomplete
+from prune.report.statistics import Summary, summarise
+from prune.report.tables.table import Table, about, raws
+from prune.report.text import NOTHING, duration, number, ranges, slug
+
+
+def completeness(analysis: Analysis) -> Table:
+    """Every run: how far it is, what is missing and why, and its directory."""
+    rows, lines = [], []
+    for variant in analysis.study.variants:
+        for run in variant.runs:
+            missing = sorted(set(range(run.planned_states)) - set(run.states_done))
+            status = str(run.record.status.get("status") or "unknown")
+            reason = why_incomplete(run)
+            share = 100 * len(run.states_done) / run.planned_states
+            done = f"{len(run.states_done)} of {run.planned_states} ({share:.0f} %)"
+            rows.append([
+                run.key, variant.dataset, variant.label, str(run.seed), status, done,
+                f"state {ranges(missing)}" if missing else "nothing", reason or NOTHING, str(run.path),
+            ])  # fmt: skip
+            lines.append({
+                "runs": run.key, "dataset": variant.dataset, "variant": variant.label, "seed": run.seed, "status": status,
+                "states_done": len(run.states_done), "states_planned": run.planned_states, "missing_states": ranges(missing),
+                "why": reason, "directories": str(run.path),
+            })  # fmt: skip
+    columns = ["run", "dataset", "method", "seed", "status", "states", "missing", "why", "directory"]
+    note = "The keys R1, R2, … stand for these directories in every table; the CSVs carry the directories themselves."
+    return Table("runs", "Runs and completeness", columns, rows, pd.DataFrame(lines), note)
+
+
+def environment(analysis: Analysis) -> Table | None:
+    """What each run computed with, as its last start recorded it."""
+    keys = ("commit", "torch", "device", "precision", "threads")
+    rows, lines = [], []
+    for run in analysis.study.runs:
+        starts = [start for start in run.record.status.get("starts") or [] if isinstance(start, dict)]
+        if not starts:
+            continue
+        values = {key: starts[-1].get(key) for key in keys}
+        host = run.record.status.get("host")
+        rows.append(
+            [run.key, str(len(starts)), *(NOTHING if v is None else str(v) for v in values.values()), str(host or NOTHING)]
+        )
+        lines.append({"runs": run.key, "starts": len(starts), **values, "host": host, "directories": str(run.path)})
+    if not rows:
+        return None
+    columns = ["run", "starts", *keys, "host"]
+    return Table(
+        "environment", "What the runs computed with", columns, rows, pd.DataFrame(lines), "At the last start.", folded=True
+    )
+
+
+def time(analysis: Analysis, dataset: str) -> Table | None:
+    """Time per run, per state and per epoch, and throughput."""
+    rows, lines = [], []
+    for variant in analysis.study.of(dataset):
+        states = analysis.study.states
+        states = states[(states["dataset"] == dataset) & (states["variant"] == variant.label)]
+        epochs = analysis.study.epochs_of(variant)
+        if not len(epochs):
+            continue
+        whole = summarise(epochs.groupby("run")["seconds"].sum())
+        complete = [run.key for run in variant.runs if run.complete]
+        total = summarise(states[states["run"].isin(complete)].groupby("run")["seconds"].sum())
+        per_state, per_epoch = _per_run(states, "seconds"), _per_run(epochs, "seconds")
+        ends = {s: _per_run(epochs[epochs["state"] == s], "seconds") for s in (0, int(epochs["state"].max()))}
+        speed = _per_run(epochs, "images_per_second")
+        finished = f"{len(complete)} of {len(variant.runs)}"
+        last = max(ends)
+        rows.append([
+            variant.label, _time(total) if complete else f"{_time(whole)} so far", finished, _time(per_state), _time(per_epoch),
+            _time(ends[0]), f"{_time(ends[last])} (state {last})", number(speed.mean if speed else None, 0),
+            run_keys(variant.runs),
+        ])  # fmt: skip
+        lines.append({**about(variant), "last_state": last, **raws({
+            "run_seconds": total, "run_seconds_so_far": whole, "state_seconds": per_state, "epoch_seconds": per_epoch,
+            "epoch_seconds_state_0": ends[0], "epoch_seconds_last_state": ends[last], "images_per_second": speed,
+        })})  # fmt: skip
+    if not rows:
+        return None
+    columns = [
+        "method",
+        "per run",
+        "complete runs",
+        "per state",
+        "per epoch",
+        "per epoch, state 0",
+        "per epoch, last",
+        "images/s",
+        "runs",
+    ]
+    note = (
+        "Training and validation, as the runs recorded it; per run: complete runs only. Different machines are not told "
+        "apart here; the last table says what each run computed with."
+    )
+    return Table(f"time-{slug(dataset)}", "Time", columns, rows, pd.DataFrame(lines), note)
+
+
+def _per_run(frame: pd.DataFrame, column: str) -> Summary | None:
+    """Each run's mean of a column, summarised over runs."""
+    return summarise(frame.groupby("run")[column].mean())
+
+
+def _time(summary: Summary | None) -> str:
+    if summary is None:
+        return NOTHING
+    return duration(summary.mean) + (f" ± {duration(summary.std)}" if summary.n > 1 else "")
+
+
+def every_epoch(analysis: Analysis) -> pd.DataFrame:
+    """All epochs of all runs, as read: tables/epochs.csv."""
+    return analysis.study.epochs
+
+
+def every_result(analysis: Analysis) -> pd.DataFrame:
+    """All finished states of all runs, as read, with whether an accuracy is flagged: tables/states.csv."""
+    frame = analysis.study.states.copy()
+    flags = [(run, int(state)) in analysis.flagged for run, state in zip(frame["run"], frame["state"], strict=True)]
+    frame.insert(len(frame.columns), "flagged", flags)
+    return frame

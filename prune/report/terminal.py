@@ -1,0 +1,49 @@
+"""What the command prints: the overall result, how many anomalies, and where the page is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from prune.report.document import Document
+from prune.report.tables.table import Table
+
+
+def show(document: Document, pages: Sequence[Path], console: Console | None = None) -> None:
+    """Print the summary."""
+    console = console or Console()
+    console.print(escape(document.summary))
+    for table in document.tables:
+        if table.name.startswith("overall-"):
+            dataset = table.name.removeprefix("overall-")
+            console.print(_compact(table, f"{dataset}: test accuracy (%)"))
+    anomalies = document.analysis.anomalies
+    if anomalies:
+        noun = "anomaly" if len(anomalies) == 1 else "anomalies"
+        console.print(f"{len(anomalies)} {noun} flagged; the report lists them.", style="yellow")
+    for path in pages:
+        console.print(f"Report: {escape(str(path))}", soft_wrap=True)
+
+
+def _compact(table: Table, title: str) -> RichTable:
+    """The overall table in half the width: states and intervals go to a second line, run keys are left to the page."""
+    shown = RichTable(
+        title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
+    )
+    for column in table.columns:
+        if column not in ("best state", "last state", "runs"):
+            shown.add_column(escape(column), justify="left" if column == "method" else "right")
+    for row in table.rows:
+        cells = dict(zip(table.columns, row, strict=True))
+        del cells["runs"]
+        for column in ("best", "last"):
+            cells[column] += f"\nstate {cells.pop(f'{column} state')}"
+        second_line = [re.sub(r",?( in)? (states? |\[|\(n)", r"\n\2", text) for text in cells.values()]
+        shown.add_row(*map(escape, second_line))
+    return shown

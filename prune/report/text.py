@@ -1,0 +1,87 @@
+"""Numbers as a reader wants them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from prune.report.statistics import Paired, Summary
+
+NOTHING = "–"
+"""What a cell shows where there is no value."""
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """`81.70`; a dash for nothing or nan."""
+    return NOTHING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """`+1.07`, with a true minus sign; no sign where it rounds to zero."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text if text.strip("+−0.") else text[1:]
+
+
+def mean_std(summary: Summary | None, expected: int | None = None, digits: int = 2) -> str:
+    """`81.12 ± 0.24`; one value has no ±. Where fewer runs than `expected` count, it says how many: `(n = 2)`."""
+    if summary is None:
+        return NOTHING
+    spread = f" ± {summary.std:.{digits}f}" if summary.n > 1 else ""
+    fewer = f" (n = {summary.n})" if expected is not None and summary.n != expected else ""
+    return f"{summary.mean:.{digits}f}".replace("-", "−") + spread + fewer
+
+
+def difference(paired: Paired | None, digits: int = 2) -> str:
+    """`+1.07 [+0.52, +1.62]`; below three seeds no interval, and it says how many seeds; `identical` where all are 0."""
+    if paired is None:
+        return NOTHING
+    if not any(paired.differences.values()):
+        return "identical"
+    if paired.interval is not None:
+        low, high = paired.interval
+        return f"{signed(paired.mean, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
+    return f"{signed(paired.mean, digits)} ({count(paired.n, 'seed')})"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
+def large(value: float | None) -> str:
+    """Parameters or MACs: `21.34 M`, `1.42 G`."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.2f} {unit}"
+    return f"{value:.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """`3.1 h`, `12.4 min`, `45.2 s`."""
+    if seconds is None or math.isnan(seconds):
+        return NOTHING
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """`1–3, 7`."""
+    parts: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if parts and n == parts[-1][1] + 1:
+            parts[-1][1] = n
+        else:
+            parts.append([n, n])
+    return ", ".join(str(low) if low == high else f"{low}–{high}" for low, high in parts)
+
+
+def slug(text: str) -> str:
+    """Safe as an anchor and as part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,113 @@
+"""Which runs are seeds of one configuration, and how two configurations that differ are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from prune import identity
+from prune.config.schema import RunConfig
+from prune.errors import UserError
+
+
+def counted(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What can change a run's numbers, its seed aside, as `dotted.key → value`: runs that agree in this are one group.
+
+    The schema fills in defaults, so that a run written before a key existed still groups with the runs after. A
+    configuration that it does not accept (a method of a package that is not installed here, say) is taken as it stands.
+    """
+    try:
+        plain = identity.counted(RunConfig.model_validate(dict(config)))
+    except (UserError, ValidationError):
+        plain = {key: value for key, value in config.items() if key not in identity.NOT_COUNTED}
+        plain = json.loads(json.dumps(plain, default=str))
+    return flatten({key: value for key, value in plain.items() if key != "seed"})
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections → `dotted.key → value`."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def group_key(settings: Mapping[str, Any]) -> str:
+    """Equal for equal settings, however they were typed (1 and 1.0 are the same)."""
+    return json.dumps({key: _plain(value) for key, value in settings.items()}, sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def differing_keys(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The dotted keys whose value is not the same in all groups."""
+    keys = sorted({key for group in groups for key in group})
+    return [key for key in keys if len({group_key({key: group.get(key)}) for group in groups}) > 1]
+
+
+def dataset_name(settings: Mapping[str, Any]) -> str:
+    """`cifar10`; a dataset that is chosen by its folder is named by it as well: `image_folder (cub)`."""
+    name, root = str(settings["dataset.name"]), settings.get("dataset.root")
+    return f"{name} ({PurePath(str(root)).name})" if root else name
+
+
+def labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each group: its method, and the keys in which that method's groups differ on any one dataset.
+
+    `refill`, or `refill · criterion=taylor, schedule.target=0.5`; a key of the method is written without `method.`.
+    """
+    result = []
+    for group in groups:
+        method = str(group["method.name"])
+        same_method = [other for other in groups if other["method.name"] == method]
+        keys: set[str] = set()
+        for dataset in {dataset_name(other) for other in same_method}:
+            keys.update(differing_keys([other for other in same_method if dataset_name(other) == dataset]))
+        shown = [f"{key.removeprefix('method.')}={_short(group.get(key))}" for key in sorted(keys, key=_method_first)]
+        result.append(" · ".join([method, ", ".join(shown)]) if shown else method)
+    return result
+
+
+def _method_first(key: str) -> tuple[bool, str]:
+    return (not key.startswith("method."), key)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def distance(first: Mapping[str, Any], second: Mapping[str, Any]) -> int:
+    """In how many respects two groups differ: the method with all its keys is one, every other key one each."""
+    keys = differing_keys([first, second])
+    return len([key for key in keys if not key.startswith("method.")]) + any(key.startswith("method.") for key in keys)
+
+
+NO_MATTER_TO_DENSE = (
+    "schedule.target",
+    "schedule.target_heads",
+    "schedule.target_neurons",
+    "schedule.shape",
+    "schedule.rates",
+)
+"""Keys that change nothing where nothing is pruned."""
+
+
+def same_setting(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Sequence[str] = ()) -> bool:
+    """Whether two groups differ in nothing but the method (and the keys to ignore)."""
+    keys = differing_keys([first, second])
+    return all(key.startswith("method.") or key in ignore for key in keys)

@@ -1,0 +1,64 @@
+"""Fixtures that several test modules share: real configurations composed from conf/, and tiny runs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
+
+from prune.cell import Outcome, run_cell
+from prune.config import RunConfig, parse
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+# The sums of a matrix product depend on the number of threads; one is the same everywhere, and as quick at these sizes.
+torch.set_num_threads(1)
+
+Compose = Callable[..., RunConfig]
+
+TINY_RUN = (
+    "experiment=demo",
+    "dataset=digits",
+    "model.depth=2",
+    "model.embed_dim=16",
+    "model.num_heads=4",
+    "model.mlp_ratio=2",
+    "schedule.states=3",
+    "schedule.epochs=2",
+    "schedule.epochs_first=2",
+    "optim.batch_size=128",
+    "hardware=cpu",
+    "hardware.threads=1",
+)
+"""Three states of a few steps each: a whole run in about two seconds."""
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Compose:
+    """`compose("model=vit_micro", …)`: the validated configuration that the command line would give; runs go to tmp_path."""
+
+    def make(*overrides: str) -> RunConfig:
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            composed = hydra_compose("config", overrides=[f"outputs={tmp_path / 'outputs'}", *overrides])
+        content = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        assert isinstance(content, dict)
+        return parse({str(key): value for key, value in content.items()})
+
+    return make
+
+
+@pytest.fixture
+def compose_tiny(compose: Compose) -> Compose:
+    """As `compose`, for a run of seconds on the digits."""
+    return lambda *overrides: compose(*TINY_RUN, *overrides)
+
+
+@pytest.fixture
+def run_tiny(compose_tiny: Compose) -> Callable[..., Outcome]:
+    """`run_tiny("method=rsst", …)`: a whole run of seconds; returns its outcome."""
+    return lambda *overrides: run_cell(compose_tiny(*overrides))

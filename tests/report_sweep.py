@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import math
 import random
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from prune.cli import main
 from prune.schedule import number_kept, rates
 from prune.shape import ViTShape
 from prune.status import now
@@ -124,6 +127,19 @@ def realistic(sweep: Path, seeds: int = 3, states: int = 16, epochs: int = 60, f
             for seed in range(seeds):
                 trouble = full and dataset == "cifar100" and seed == seeds - 1
                 _realistic_run(sweep, dataset, method, seed, level[dataset], states, epochs, trouble)
+
+
+@functools.cache
+def realistic_report() -> Path:
+    """The folder of the report of a small realistic sweep; made once in a test session, for it takes seconds."""
+    kept = tempfile.TemporaryDirectory(prefix="prune-report-")  # removed when the interpreter ends
+    _KEPT.append(kept)
+    realistic(Path(kept.name) / "main", seeds=2, states=6, epochs=12)
+    assert main(["report", str(Path(kept.name) / "main")]) == 0
+    return Path(kept.name) / "main" / "report"
+
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def _realistic_run(

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from prune.report.document import build
     from prune.report.load import load
     from prune.report.terminal import show
-    from prune.report.write import write
+    from prune.report.write import prepare, write
 
     baseline = arguments.baseline or "dense"
     sweeps = list(dict.fromkeys(arguments.sweeps))
@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         if baseline not in known:
             raise UserError(f"--baseline={baseline} is in none of the runs; choose one of: {'; '.join(known)}.")
     out = arguments.out or default_folder(sweeps)
+    prepare(out)
     document = build(Analysis(study, baseline))
     generated = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     written = write(document, out, formats, generated)

@@ -13,8 +13,21 @@ from prune.report.page import page, relative_address
 from prune.report.tables.runs import every_epoch, every_result
 
 
+def prepare(out: Path) -> None:
+    """Make the folders, before any time is spent on figures that could not be written.
+
+    Raises:
+        UserError: if they cannot be made.
+    """
+    try:
+        for folder in (out, out / "figures", out / "tables"):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be written to ({error.strerror}).") from None
+
+
 def write(document: Document, out: Path, formats: Sequence[str], generated: str) -> list[Path]:
-    """Write everything below `out`, each file wholly or not at all.
+    """Write everything below `out`, which `prepare` made; each file wholly or not at all.
 
     Args:
         formats: `html`, `md`.
@@ -23,11 +36,6 @@ def write(document: Document, out: Path, formats: Sequence[str], generated: str)
     Returns:
         The pages written (report.html, report.md).
     """
-    try:
-        for folder in (out, out / "figures", out / "tables"):
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written to ({error.strerror}).") from None
     for figure in document.figures:
         for suffix, content in (("png", figure.png), ("svg", figure.svg)):
             _write_bytes(out / "figures" / f"{figure.name}.{suffix}", content)

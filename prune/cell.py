@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,11 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended. `error` is one sentence when it failed."""
+    """How a cell ended. `error` is one sentence when it failed; `signals` are those that asked it to stop."""
 
     directory: RunDirectory
     status: Literal["done", "already done", "failed", "preempted"]
     error: str | None = None
+    signals: frozenset[signal.Signals] = frozenset()
 
     @property
     def ok(self) -> bool:
@@ -72,7 +74,7 @@ def _run_locked(config: RunConfig, directory: RunDirectory, lock: RunLock, stop:
     except Preempted as error:
         log.warning("stopped by %s; saved. The same command goes on from here.", error)
         status.update(status="preempted")
-        return Outcome(directory, "preempted")
+        return Outcome(directory, "preempted", signals=frozenset(stop.received))
     except Exception as error:
         known = isinstance(error, UserError)
         text = str(error) if known else f"{type(error).__name__}: {error}"

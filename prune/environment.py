@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
+from prune.commit import commit
 from prune.config.schema import RunConfig
 from prune.job import choose_device, cpu_count
 from prune.status import StatusFile
@@ -40,16 +40,6 @@ def about_this_start(config: RunConfig, threads: int) -> dict[str, Any]:
         "precision": config.optim.precision,
         "threads": threads,
     }
-
-
-def commit() -> str | None:
-    """The git commit of this code, with `-dirty` if files differ from it; None outside a checkout."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _cpu_model() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from prune.config.schema import RunConfig
 from prune.rundir import RunDirectory
 
-NOT_COUNTED = ("name", "outputs", "hardware", "checkpoint", "logger")
+NOT_COUNTED = ("name", "outputs", "plan", "hardware", "checkpoint", "logger")
 """Sections and keys that cannot change a number of the result."""
 
 ADDED_LATER: dict[str, Any] = {}

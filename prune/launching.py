@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +15,8 @@ from prune.cell import Outcome, run_cell
 from prune.config import RunConfig, parse
 from prune.errors import UserError
 from prune.logs import setup_console
-from prune.summary import print_summary
+from prune.summary import print_failures, print_summary
+from prune.sweep.plan import make_plan, print_plan
 
 PREEMPTED = 130
 """Exit code of a run that was asked to stop and can go on."""
@@ -26,7 +29,7 @@ def read_config(config: DictConfig) -> RunConfig:
         UserError: one sentence.
     """
     try:
-        ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         content: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(f"the configuration cannot be resolved ({str(error).splitlines()[0]}).") from None
@@ -34,13 +37,69 @@ def read_config(config: DictConfig) -> RunConfig:
 
 
 def run_single(config: DictConfig) -> int:
-    """`python launch.py …` without -m: run one cell and return the exit code."""
+    """`python launch.py …` without -m: run one cell in this process and return the exit code."""
     setup_console()
     try:
         parsed = read_config(config)
+        if parsed.plan:
+            print_plan(make_plan([parsed]))
+            return 0
     except UserError as error:
         return complain(error)
     return finish([run_cell(parsed)])
+
+
+def launch_cells(
+    compose: Callable[[Sequence[str]], DictConfig],
+    matrix: Sequence[Sequence[str]],
+    folder: str,
+    executor: Callable[..., Any],
+) -> int:
+    """A sweep: validate every cell, show the plan, start the cells as `hardware.launcher` says; returns the exit code.
+
+    Args:
+        compose: one cell's overrides → what Hydra composes of them.
+        matrix: each cell's overrides.
+        folder: Hydra's own folder of this sweep; removed again if nothing was started.
+        executor: makes a submitit executor (see the launcher plugin).
+    """
+    try:
+        configs = [_cell(compose, overrides) for overrides in matrix]
+        launchers = sorted({config.hardware.launcher for config in configs})
+        if len(launchers) > 1:
+            raise UserError(f"hardware cannot be swept over {' and '.join(launchers)}: choose one for the whole sweep.")
+        plan = make_plan(configs)
+        if configs[0].plan or len(plan) > 1 or launchers != ["inline"]:
+            print_plan(plan)
+        if configs[0].plan:
+            _discard(folder)
+            return 0
+        if launchers == ["inline"]:
+            return finish(run_in_turn([cell.config for cell in plan]))
+        from prune.sweep.launch import launch_sweep
+
+        return launch_sweep(plan, executor)
+    except UserError as error:
+        _discard(folder)
+        return complain(error)
+
+
+def _cell(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str]) -> RunConfig:
+    try:
+        return read_config(compose(overrides))
+    except UserError as error:
+        raise UserError(f"{' '.join(overrides)}: {error}") from None
+
+
+def _discard(folder: str) -> None:
+    """Remove Hydra's folder of a sweep that started nothing, and the parents that this leaves empty."""
+    path = Path(folder)
+    if path.is_dir() and {entry.name for entry in path.iterdir()} <= {"multirun.yaml"}:
+        shutil.rmtree(path)
+        for parent in list(path.parents)[:2]:  # .hydra_runs and the sweep's own folder
+            if any(parent.iterdir()):
+                return
+            parent.rmdir()
 
 
 def run_in_turn(configs: Sequence[RunConfig]) -> list[Outcome]:
@@ -56,10 +115,9 @@ def run_in_turn(configs: Sequence[RunConfig]) -> list[Outcome]:
 def finish(outcomes: Sequence[Outcome]) -> int:
     """Print what happened to each cell; 0 if all are done, 130 if asked to stop, 1 if any failed."""
     print_summary([outcome.directory for outcome in outcomes])
-    for outcome in outcomes:
-        if outcome.status == "failed":
-            print(f"error: {outcome.directory.path.name}: {outcome.error}", file=sys.stderr)
-    if any(outcome.status == "failed" for outcome in outcomes):
+    failed = [(outcome.directory, outcome.error or "failed") for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        print_failures(failed)
         return 1
     return PREEMPTED if any(outcome.status == "preempted" for outcome in outcomes) else 0
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 from prune.errors import UserError
 from prune.files import read_json, write_json
-from prune.status import STALE_SECONDS, age, job_id, now
+from prune.status import HEARTBEAT_SECONDS, STALE_SECONDS, age, job_id, now
+
+log = logging.getLogger(__name__)
+
+LOST_LOCK = 75
+"""Exit code of a process whose run was taken over."""
 
 
 class RunLock:
@@ -35,6 +42,7 @@ class RunLock:
             "job_id": job_id(),
             "taken": now(),
         }
+        self._before: dict[str, Any] | None = None
 
     def __enter__(self) -> RunLock:
         offer = self.path.with_name(f".lock.{self._content['token']}")
@@ -44,6 +52,10 @@ class RunLock:
                 self._clear_if_dead()
         finally:
             offer.unlink()
+        if self._before is not None and _may_still_write(self._before):
+            # Cut off from its scheduler, it may live on: it notices at its next heartbeat that the run is no longer its own.
+            log.warning("waiting until the process that held this run before has noticed")
+            time.sleep(1.5 * HEARTBEAT_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,9 +63,12 @@ class RunLock:
             self.path.unlink()
 
     def beat(self) -> None:
-        """Renew the heartbeat."""
+        """Renew the heartbeat. A process whose lock was taken over ends here and now: the run is another's to write."""
         if self._is_ours():
             write_json(self.path, {**self._content, "heartbeat": now()})
+        elif read_json(self.path) is not None:
+            log.error("%s: another process has taken this run over; leaving at once", self.path.parent)
+            os._exit(LOST_LOCK)
 
     def _is_ours(self) -> bool:
         holder = read_json(self.path)
@@ -79,6 +94,7 @@ class RunLock:
                 + (f" (SLURM job {holder['job_id']})" if holder.get("job_id") else "")
                 + "; wait for it or stop it."
             )
+        self._before = holder
         aside = self.path.with_name(f".lock.dead.{self._content['token']}")
         try:
             os.rename(self.path, aside)
@@ -89,6 +105,19 @@ class RunLock:
             # Between reading and renaming, another process took the dead lock over: give it back its own.
             self._link(aside)
         aside.unlink()
+
+
+def _may_still_write(holder: dict[str, Any]) -> bool:
+    """Whether a process whose lock was taken over because its job is ours could be running all the same."""
+    if holder["host"] == socket.gethostname():
+        return process_started(holder["pid"]) == holder["process_started"]
+    return age(holder["heartbeat"]) <= STALE_SECONDS
+
+
+def holder(path: Path) -> dict[str, Any] | None:
+    """Who holds the lock at `path`; None if nobody does, or only a process that is gone."""
+    content = read_json(path)
+    return None if content is None or _is_dead(content) else content
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:

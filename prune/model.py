@@ -30,7 +30,7 @@ def build_model(config: ModelConfig, shape: ViTShape, seed: int) -> VisionTransf
         model = create(config, shape)
     check_sizes(model, config, shape)
     if config.pretrained is True:
-        load_weights(model, _timm_weights(config.name), f"timm's {config.name}")
+        load_weights(model, timm_weights(config.name), f"timm's {config.name}")
     elif config.pretrained:
         load_weights(model, read_weights(Path(config.pretrained)), config.pretrained)
     return model
@@ -153,7 +153,7 @@ def _adapt_channels(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> di
     return weights
 
 
-def _timm_weights(name: str) -> dict[str, Tensor]:
+def timm_weights(name: str) -> dict[str, Tensor]:
     """timm's ImageNet weights, downloaded on first use."""
     if not timm.is_model(name):
         raise UserError(f"model.name={name!r} is not a timm model; `timm.list_models('vit*')` lists them.")

@@ -45,6 +45,11 @@ class RunDirectory:
         return self.path / "lock.json"
 
     @property
+    def submission(self) -> Path:
+        """Which job the run was given to, where it was (see `prune.sweep.submission`)."""
+        return self.path / "submission.json"
+
+    @property
     def data(self) -> Path:
         """What was found in the data at first start: fingerprint, classes, mean and std."""
         return self.path / "data.json"

@@ -15,10 +15,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
 class Stop:
-    """While entered, the first signal sets `requested`; a second Ctrl-C interrupts at once."""
+    """While entered, the first signal sets `requested`; a second Ctrl-C interrupts at once.
+
+    `received` holds all that came: a scheduler may send SIGTERM and its own signal, in any order.
+    """
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
+        self.received: set[signal.Signals] = set()
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Stop:
@@ -38,6 +42,7 @@ class Stop:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.requested is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        self.received.add(signal.Signals(number))
         if self.requested is None:
             self.requested = signal.Signals(number)
             log.warning("%s: saving at the end of this step", self.requested.name)

@@ -11,12 +11,15 @@ from rich.table import Table
 from prune.rundir import RunDirectory, RunRecord, read_run
 from prune.status import effective_status
 
+LAST_LINES = 8
+"""Lines of a failed run's log that are shown."""
+
 COLOURS = {"done": "green", "failed": "red", "preempted": "yellow", "lost": "red", "running": "cyan"}
 
 
 def print_summary(directories: Sequence[RunDirectory], console: Console | None = None) -> None:
     """Print one row per run: test accuracy (of the model chosen on val) of state 0, the best pruned and the last state."""
-    console = console or _wide_enough(Console())
+    console = console or wide_enough(Console())
     table = Table(title="Test accuracy in percent; best models chosen on validation data", title_justify="left", box=SIMPLE)
     for heading in ("dataset", "method", "seed"):
         table.add_column(heading)
@@ -31,7 +34,23 @@ def print_summary(directories: Sequence[RunDirectory], console: Console | None =
         console.print(f"Files: {folder}", soft_wrap=True, highlight=False)
 
 
-def _wide_enough(console: Console) -> Console:
+def print_failures(failed: Sequence[tuple[RunDirectory, str]], console: Console | None = None) -> None:
+    """For each failed run, on stderr: what happened, the last lines of its log, and where the log is."""
+    from prune.sweep.submission import log_of
+
+    console = console or Console(stderr=True)
+    for directory, what in failed:
+        console.print(f"error: {directory.path.name}: {what}", style="red", highlight=False, markup=False, soft_wrap=True)
+        path = log_of(directory)
+        if path is None:
+            console.print("    (it left no log)", highlight=False)
+            continue
+        for line in path.read_text(errors="replace").splitlines()[-LAST_LINES:]:
+            console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"    Log: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def wide_enough(console: Console) -> Console:
     """A pipe has no width: give the table room, so that no number is cut."""
     return console if console.is_terminal else Console(width=120)
 

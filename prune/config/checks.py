@@ -15,6 +15,7 @@ def cross_check(config: RunConfig) -> None:
     _check_schedule(config)
     _check_optimiser(config)
     _check_ranking(config)
+    _check_hardware(config)
     _method_class(config).check(config)
 
 
@@ -69,6 +70,14 @@ def _check_optimiser(config: RunConfig) -> None:
         )
     if not all(0 <= beta < 1 for beta in optim.betas):
         raise UserError(f"optim.betas={list(optim.betas)} must lie in [0, 1).")
+
+
+def _check_hardware(config: RunConfig) -> None:
+    hardware = config.hardware
+    if hardware.launcher == "slurm" and hardware.gpus == 0 and hardware.device.startswith("cuda"):
+        raise UserError(
+            f"hardware.gpus=0 but hardware.device={hardware.device}; on nodes without GPUs set hardware.device=cpu."
+        )
 
 
 def _check_ranking(config: RunConfig) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
+from prune.config.hardware import HardwareConfig
 from prune.config.section import Section
 from prune.data.options import DatasetOptions
 from prune.methods.options import MethodOptions
@@ -65,17 +66,6 @@ class OptimConfig(Section):
     precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the matrix products")
 
 
-class HardwareConfig(Section):
-    """Where and how a run computes. Nothing here counts for a run's identity."""
-
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA if there, else the CPU")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null: all cores this process may use")
-    workers: int = Field(0, ge=0, description="processes that decode images (image_folder only)")
-    compile: bool = Field(False, description="torch.compile the model")
-    eval_batch_size: int = Field(256, ge=1, description="images at a time in evaluation")
-    launcher: Literal["inline"] = Field("inline", description="how the runs of a sweep are started")
-
-
 class CheckpointConfig(Section):
     """What is kept on disk, and how often."""
 
@@ -118,6 +108,7 @@ class RunConfig(Section):
     name: str = Field("main", pattern=r"^[A-Za-z0-9._+-]+$", description="the sweep: its folder under `outputs`")
     outputs: str = Field("outputs", description="folder of all sweeps")
     seed: int = Field(0, ge=0)
+    plan: bool = Field(False, description="only show what would run")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
     model: ModelConfig
     method: Annotated[SerializeAsAny[MethodOptions], _options_of("method")]

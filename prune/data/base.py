@@ -69,6 +69,10 @@ class Dataset(ABC):
     def fetch(self) -> None:  # noqa: B027  (most datasets need no download)
         """Download what `load` needs, if anything: called once before jobs are submitted, under a lock."""
 
+    def training_images(self) -> int | None:
+        """Number of training images, where that is known or can be counted without reading them: for plans of sweeps."""
+        return None
+
     def fingerprint(self) -> str | None:
         """A digest of the content where the configuration alone does not fix it; None for built-in data."""
         return None

@@ -35,6 +35,9 @@ class CIFAR(Dataset):
             classes=list(train.classes),
         )
 
+    def training_images(self) -> int:
+        return 50_000 - round(50_000 * self.options.val_fraction)
+
     def fetch(self) -> None:
         self._open(train=True)
 

@@ -42,6 +42,11 @@ class Digits(Dataset):
         return Splits(**splits, classes=[str(digit) for digit in np.unique(labels)])
 
 
+    def training_images(self) -> int:
+        rest = 1797 - round(1797 * TEST_FRACTION)
+        return rest - round(rest * self.options.val_fraction)
+
+
 class DigitPairs(Digits):
     """Two digits side by side, 8×16, one hundred classes (ten times the left digit plus the right).
 
@@ -58,6 +63,10 @@ class DigitPairs(Digits):
         counts = {"train": self.options.pairs_train, "val": self.options.pairs_val, "test": self.options.pairs_test}
         splits = {name: _pairs(single.of(name), count, chooser) for name, count in counts.items()}
         return Splits(**splits, classes=[f"{left}{right}" for left in range(10) for right in range(10)])
+
+
+    def training_images(self) -> int:
+        return 100 * self.options.pairs_train
 
 
 def _all_digits() -> tuple[np.ndarray, np.ndarray]:

@@ -55,6 +55,14 @@ class ImageFolder(Dataset):
             train, val = _take(train, rest), _take(train, part)
         return Splits(train, val, test, classes)
 
+    def training_images(self) -> int | None:
+        root = Path(self.options.root)
+        if not (root / "train").is_dir():
+            return None  # the job says what is wrong
+        count = sum(path.suffix.lower() in EXTENSIONS for path in (root / "train").glob("*/*"))
+        split_off = not ((root / "val").is_dir() and (root / "test").is_dir())
+        return count - round(count * self.options.val_fraction) if split_off else count
+
     def fingerprint(self) -> str:
         """SHA-256 over the relative path and size of every image."""
         root = Path(self.options.root)

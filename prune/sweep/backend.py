@@ -1,0 +1,37 @@
+"""What a sweep needs of the place that its runs are sent to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from prune.config.schema import RunConfig
+from prune.rundir import RunDirectory
+from prune.sweep.slurm_queue import JobState
+
+
+class Backend(Protocol):
+    """SLURM, or processes on this machine."""
+
+    def check(self, runs: int) -> None:
+        """Raise `UserError` if so many runs cannot be started as asked for."""
+
+    def submit(self, cells: Sequence[tuple[RunConfig, RunDirectory]]) -> None:
+        """Start the runs or queue them, and write their submission.json.
+
+        Raises:
+            UserError: if nothing was submitted.
+        """
+
+    def poll(self, directories: Sequence[RunDirectory]) -> dict[Path, JobState] | None:
+        """The job of each run (`GONE` if it is no longer known, missing if there is no job); None without an answer."""
+
+    def verdict(self, directory: RunDirectory) -> str:
+        """How a job ended that left no result: the end of a sentence whose subject is the run."""
+
+    def name_of(self, directory: RunDirectory) -> str:
+        """The job of a run, for a person; empty if it has none."""
+
+    def how_to_look(self, sweep: Path) -> str:
+        """How to follow and to stop runs that go on after this process."""

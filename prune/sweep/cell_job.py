@@ -1,0 +1,77 @@
+"""What a submitted job runs: one cell; and what it does when the scheduler wants the node back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from prune.cell import Outcome, run_cell
+from prune.config.schema import RunConfig
+from prune.files import read_json
+from prune.lock import RunLock
+from prune.logs import setup_console
+from prune.rundir import RunDirectory
+from prune.status import StatusFile
+
+OFFLINE = {"PRUNE_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+"""Jobs never download: what they need was fetched before they were submitted, and compute nodes have no network."""
+
+
+class CellJob:
+    """A cell as submitit pickles it: plain values only, so that nothing but this class is looked up in the job.
+
+    Args:
+        config: the validated configuration.
+        environment: variables to set before torch is imported.
+        own_session: leave the terminal's process group, so that Ctrl-C there reaches the launching process only.
+    """
+
+    def __init__(self, config: RunConfig, environment: Mapping[str, str] = OFFLINE, own_session: bool = False):
+        self.config = config.model_dump(mode="json")
+        self.environment = dict(environment)
+        self.own_session = own_session
+
+    def __call__(self) -> dict[str, Any]:
+        os.environ.update(self.environment)
+        if self.own_session:
+            os.setsid()
+        setup_console()
+        outcome = run_cell(RunConfig.model_validate(self.config))
+        # SIGTERM alone means that the scheduler has decided what comes next: scancel, or scontrol requeue.
+        if outcome.status == "preempted" and signal.SIGUSR2 in outcome.signals:
+            outcome = self._requeue(outcome)
+        return {"status": outcome.status, "error": outcome.error}
+
+    def checkpoint(self) -> Any:
+        """What submitit runs after requeueing: the same again. All state is in the run's directory."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def _requeue(self, outcome: Outcome) -> Outcome:
+        """The run has saved: let submitit count the time-out and requeue the job. Returns only if that is not possible."""
+        from submitit.core.utils import UncompletedJobError
+
+        # While the run was going on, our handler only set a flag; now submitit's is back, and may run to its end.
+        handler = signal.getsignal(signal.SIGUSR2)
+        if not callable(handler):
+            return outcome
+        limit = self.config["hardware"]["max_requeues"]
+        try:
+            handler(signal.SIGUSR2, None)  # leaves by SystemExit when the job was requeued
+            problem = "was told to stop and not requeued"
+        except UncompletedJobError:
+            problem = f"reached its time limit more than hardware.max_requeues={limit} times"
+        except (OSError, subprocess.SubprocessError) as error:
+            problem = f"reached its time limit and could not be requeued ({error})"
+        return _failed(outcome.directory, f"{problem}; it has saved, and the same command goes on from there.")
+
+
+def _failed(directory: RunDirectory, error: str) -> Outcome:
+    with RunLock(directory.lock):
+        if (read_json(directory.status) or {}).get("status") == "preempted":
+            StatusFile(directory.status).update(status="failed", error=error)
+    return Outcome(directory, "failed", error)

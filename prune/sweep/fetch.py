@@ -1,0 +1,51 @@
+"""Data and weights are fetched once, before anything is submitted: compute nodes have no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import prune
+from prune.config.schema import RunConfig
+from prune.data import DATASETS
+from prune.data.base import Dataset
+from prune.errors import UserError
+
+
+def fetch_first(configs: Iterable[RunConfig]) -> None:
+    """Run `prune data fetch` for what the cells need, in a process of its own: it imports torch, this one does not.
+
+    Raises:
+        UserError: what could not be fetched, in that command's own words.
+    """
+    wanted = {json.dumps(needs, sort_keys=True) for config in configs if (needs := _needs(config))}
+    if not wanted:
+        return
+    environment = dict(os.environ)
+    # The package may be importable only because launch.py lies beside it.
+    here = str(Path(prune.__file__).resolve().parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [environment.get("PYTHONPATH")])])
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(f"[{', '.join(sorted(wanted))}]")
+        file.flush()
+        command = [sys.executable, "-m", "prune", "data", "fetch", "--needs", file.name]
+        process = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(last.removeprefix("error: "))
+    sys.stderr.write(process.stderr)
+
+
+def _needs(config: RunConfig) -> dict[str, object]:
+    """What `prune data fetch --needs` reads; empty for a cell that needs nothing from a network."""
+    needs: dict[str, object] = {}
+    if DATASETS.load(config.dataset.name).fetch is not Dataset.fetch:
+        needs["dataset"] = config.dataset.model_dump(mode="json")
+    if config.model.pretrained is True:
+        needs["weights"] = config.model.name
+    return needs

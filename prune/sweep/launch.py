@@ -1,0 +1,98 @@
+"""A sweep sent away: fetch, copy the code, mark the runs as queued, submit, watch."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from prune.config.schema import RunConfig
+from prune.errors import UserError
+from prune.files import read_json, write_json, write_text
+from prune.lock import RunLock
+from prune.rundir import RunDirectory
+from prune.status import StatusFile
+from prune.summary import print_failures, print_summary
+from prune.sweep.backend import Backend
+from prune.sweep.fetch import fetch_first
+from prune.sweep.local import LocalBackend
+from prune.sweep.monitor import Monitor
+from prune.sweep.plan import PlannedCell
+from prune.sweep.slurm import SlurmBackend
+from prune.sweep.snapshot import take_snapshot
+
+INTERRUPTED = 130
+
+
+def launch_sweep(plan: Sequence[PlannedCell], executor: Callable[..., Any]) -> int:
+    """Start what is not done and not running, and watch all of it; returns the exit code.
+
+    Raises:
+        UserError: if nothing could be submitted.
+    """
+    hardware = plan[0].config.hardware
+    to_start = [cell for cell in plan if cell.to_start]
+    going_on = [cell for cell in plan if cell.standing in ("running", "queued")]
+    if not to_start and not going_on:
+        return _end(plan, {})
+    fetch_first(cell.config for cell in to_start)
+    kind = SlurmBackend if hardware.launcher == "slurm" else LocalBackend
+    backend: Backend = kind(hardware, executor, take_snapshot(to_start[0].directory.path.parent) if to_start else Path())
+    backend.check(len(to_start))
+    _submit(to_start, backend)
+    if not hardware.wait:
+        for cell in to_start + going_on:
+            print(f"{cell.directory.path.name}: {backend.name_of(cell.directory) or cell.place}")
+        print(backend.how_to_look(plan[0].directory.path.parent))
+        return 0
+    monitor = Monitor([cell.directory for cell in to_start + going_on], backend)
+    try:
+        monitor.watch()
+    except KeyboardInterrupt:
+        Console(stderr=True).print(f"\nThe runs go on. {backend.how_to_look(plan[0].directory.path.parent)}", highlight=False)
+        return INTERRUPTED
+    return _end(plan, monitor.failures)
+
+
+def _end(plan: Sequence[PlannedCell], failures: dict[Path, str]) -> int:
+    directories = [cell.directory for cell in plan]
+    print_summary(directories)
+    failed = [(directory, failures[directory.path]) for directory in directories if directory.path in failures]
+    if failed:
+        print_failures(failed)
+        print(f"{len(failed)} of {len(plan)} runs failed; the same command starts them again.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _submit(cells: Sequence[PlannedCell], backend: Backend) -> None:
+    """Mark the cells as queued, then submit them; if that fails, leave their directories as they were."""
+    if not cells:
+        return
+    before = [(cell.directory, cell.directory.path.exists(), read_json(cell.directory.status)) for cell in cells]
+    try:
+        for cell in cells:
+            _mark_queued(cell.config, cell.directory)
+        backend.submit([(cell.config, cell.directory) for cell in cells])
+    except BaseException:
+        for directory, existed, status in before:
+            if not existed:
+                shutil.rmtree(directory.path, ignore_errors=True)
+            elif status is not None:
+                write_json(directory.status, status)
+        raise
+
+
+def _mark_queued(config: RunConfig, directory: RunDirectory) -> None:
+    try:
+        directory.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"outputs: {directory.path} cannot be written ({error.strerror}).") from None
+    with RunLock(directory.lock):
+        directory.submission.unlink(missing_ok=True)
+        write_text(directory.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        StatusFile(directory.status).update(status="queued", error=None, traceback=None)

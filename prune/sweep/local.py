@@ -1,0 +1,131 @@
+"""Runs as processes on this machine, some at a time, started by submitit's local executor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prune.config.hardware import HardwareConfig
+from prune.config.schema import RunConfig
+from prune.errors import UserError
+from prune.files import read_json
+from prune.rundir import RunDirectory
+from prune.sweep.cell_job import OFFLINE, CellJob
+from prune.sweep.slurm_queue import GONE, JobState
+from prune.sweep.submission import read_submission, write_submission
+
+NO_LIMIT_MINUTES = 10 * 365 * 24 * 60
+"""submitit ends local jobs after a time; ours have none."""
+
+
+class LocalBackend:
+    """`hardware.jobs` slots, each with its share of the cores and one GPU; a run that ends makes room for the next."""
+
+    def __init__(self, hardware: HardwareConfig, executor: Callable[..., Any], code: Path):
+        self.hardware, self.executor, self.code = hardware, executor, code
+        self.threads = hardware.threads or max(1, cores() // hardware.jobs)
+        self.gpus = [] if hardware.device == "cpu" else visible_gpus()
+        self._queue: deque[tuple[RunConfig, RunDirectory]] = deque()
+        self._slots: list[tuple[RunDirectory, Any] | None] = [None] * hardware.jobs
+        self._ended: dict[Path, int] = {}
+
+    def check(self, runs: int) -> None:
+        if not self.hardware.wait and runs > self.hardware.jobs:
+            raise UserError(
+                f"hardware.wait=false starts all {runs} runs at once, more than hardware.jobs={self.hardware.jobs}; raise "
+                "hardware.jobs or wait."
+            )
+
+    def submit(self, cells: Sequence[tuple[RunConfig, RunDirectory]]) -> None:
+        self._queue.extend(cells)
+        self._fill()
+
+    def poll(self, directories: Sequence[RunDirectory]) -> dict[Path, JobState] | None:
+        self._fill()
+        states = {}
+        for directory in directories:
+            if any(waiting.path == directory.path for _, waiting in self._queue):
+                states[directory.path] = JobState("PENDING")
+            elif any(slot is not None and slot[0].path == directory.path for slot in self._slots):
+                states[directory.path] = JobState("RUNNING")
+            elif directory.path in self._ended:
+                states[directory.path] = GONE
+        return states
+
+    def _fill(self) -> None:
+        for number, slot in enumerate(self._slots):
+            if slot is not None and slot[1].done():
+                self._ended[slot[0].path] = slot[1]._process.returncode
+                slot = self._slots[number] = None
+            if slot is None and self._queue:
+                config, directory = self._queue.popleft()
+                self._slots[number] = directory, self._start(config, directory, number)
+
+    def _start(self, config: RunConfig, directory: RunDirectory, slot: int) -> Any:
+        environment = dict(OFFLINE)
+        if self.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
+        hardware = config.hardware
+        if hardware.threads is None and not (read_json(directory.status) or {}).get("starts"):
+            hardware = hardware.model_copy(update={"threads": self.threads})
+        job = CellJob(config.model_copy(update={"hardware": hardware}), environment, own_session=True)
+        with self._from_the_copy():
+            submitted = self.executor("local", timeout_min=NO_LIMIT_MINUTES, name=f"prune-{config.name}").submit(job)
+        write_submission(directory, "local", submitted)
+        return submitted
+
+    @contextmanager
+    def _from_the_copy(self) -> Iterator[None]:
+        """What a started process inherits: the copy of the code first on its path, and no Ctrl-C from our terminal."""
+        directory, path = Path.cwd(), os.environ.get("PYTHONPATH")
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(self.code), path]))
+        os.chdir(self.code)
+        try:
+            yield
+        finally:
+            os.chdir(directory)
+            if path is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = path
+            signal.signal(signal.SIGINT, interrupt)
+
+    def verdict(self, directory: RunDirectory) -> str:
+        code = self._ended.get(directory.path)
+        return "was killed, or its process ended without a result" + (f" (exit code {code})" if code else "")
+
+    def name_of(self, directory: RunDirectory) -> str:
+        submission = read_submission(directory)
+        return f"process {submission.job_id}" if submission is not None else ""
+
+    def how_to_look(self, sweep: Path) -> str:
+        waiting = f" {len(self._queue)} were not started yet; the same command starts them." if self._queue else ""
+        return f"Look at them with `python -m prune status {sweep} --watch`; `kill PROCESS` makes one save and stop.{waiting}"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def visible_gpus() -> list[str]:
+    """GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Asks the driver's own tool, not torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip()]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60, check=False)
+    if listed.returncode:
+        print(f"nvidia-smi does not work here ({listed.stdout.strip()}); using no GPU", file=sys.stderr)
+        return []
+    return [str(number) for number, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]

@@ -1,0 +1,141 @@
+"""A run in one row: what it is doing, how far it is, how good so far, when it will be done. For all tables of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from prune.rundir import RunRecord
+from prune.summary import COLOURS
+from prune.sweep.submission import read_submission
+
+RECENT_EPOCHS = 3
+"""Epochs whose time says how long the next ones will take."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        status: queued | running | done | failed | preempted | lost (its heartbeat has stopped).
+        state, epoch: the epoch in progress, counted from 0.
+        val_accuracy: of the newest epoch; test_accuracy: of the newest finished state's best model. Percent.
+        eta_seconds: time to go, judged by the newest epochs; None where that means nothing.
+    """
+
+    run: str
+    status: str
+    state: int
+    states: int
+    epoch: int
+    epochs: int
+    epochs_done: int
+    epochs_total: int
+    val_accuracy: float | None
+    test_accuracy: float | None
+    eta_seconds: float | None
+    job: str | None
+    host: str | None
+    error: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def over(self) -> bool:
+        return self.status in ("done", "failed", "lost")
+
+
+def row_of(run: RunRecord, waiting: str | None = None) -> Row:
+    """The row of a run; `waiting` replaces the status of one that SLURM has in its queue."""
+    schedule, status = run.config["schedule"], run.status
+    states = schedule["states"]
+    per_state = [schedule["epochs"]] * states
+    if schedule.get("epochs_first") is not None:
+        per_state[0] = schedule["epochs_first"]
+    done = min(len(run.metrics), sum(per_state))
+    state, epoch = _position(per_state, done)
+    word, error = status.get("status", "queued"), status.get("error")
+    submission = read_submission(run.directory)
+    if submission is not None and submission.verdict and word in ("queued", "lost", "preempted", "running"):
+        word, error = "failed", submission.verdict
+    if waiting and word in ("queued", "lost", "preempted"):
+        word = waiting
+    running = word == "running"
+    return Row(
+        run=run.id,
+        status=word,
+        state=state,
+        states=states,
+        epoch=epoch,
+        epochs=per_state[min(state, states - 1)],
+        epochs_done=done,
+        epochs_total=sum(per_state),
+        val_accuracy=run.metrics[-1]["val_accuracy"] if run.metrics else None,
+        test_accuracy=run.states[-1]["test_accuracy_best"] if run.states else None,
+        eta_seconds=_eta(run.metrics, sum(per_state) - done) if running else None,
+        job=status.get("job_id") or (submission.job_id if submission is not None else None),
+        host=status.get("host") if word != "queued" else None,
+        error=error if word in ("failed", "lost") else None,
+    )
+
+
+def _position(per_state: list[int], done: int) -> tuple[int, int]:
+    for state, epochs in enumerate(per_state):
+        if done < epochs:
+            return state, done
+        done -= epochs
+    return len(per_state), 0
+
+
+def _eta(metrics: list[dict[str, Any]], left: int) -> float | None:
+    recent = [line["seconds"] for line in metrics[-RECENT_EPOCHS:]]
+    return left * sum(recent) / len(recent) if recent else None
+
+
+def table_of(rows: Iterable[Row], title: str) -> Table:
+    """The table that `prune status` and a waiting launch.py show."""
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table.add_column("run", overflow="fold")
+    table.add_column("status")
+    for heading in ("state", "epoch", "val acc", "test acc", "ETA"):
+        table.add_column(heading, justify="right")
+    for heading in ("job", "node"):
+        table.add_column(heading)
+    for row in rows:
+        colour = COLOURS.get(row.status.split()[0], "white")
+        finished = row.state >= row.states
+        table.add_row(
+            row.run,
+            f"[{colour}]{row.status}[/{colour}]",
+            f"{row.states if finished else row.state} of {row.states}",
+            "–" if finished else f"{row.epoch} of {row.epochs}",
+            _percent(row.val_accuracy),
+            _percent(row.test_accuracy),
+            "–" if row.eta_seconds is None else duration(row.eta_seconds),
+            row.job or "–",
+            row.host or "–",
+        )
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, or 4:05 below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def counts(rows: Iterable[Row]) -> str:
+    """`2 running, 1 done`."""
+    words = [row.status.split()[0] for row in rows]
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))

@@ -1,0 +1,83 @@
+"""`prune status outputs/<name>`: what each run of a sweep is doing. Reads files only; SLURM is asked where it is there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from prune.errors import UserError
+from prune.rundir import RunRecord, find_runs
+from prune.summary import wide_enough
+from prune.sweep.rows import Row, counts, row_of, table_of
+from prune.sweep.slurm_queue import JobState, queue_states
+from prune.sweep.submission import read_submission
+
+WATCH_SECONDS = 2.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("sweep", type=Path, help="a sweep's folder, such as outputs/main, or one run's")
+    parser.add_argument("--watch", action="store_true", help="keep the table up to date until every run has ended")
+    parser.add_argument("--json", action="store_true", help="one JSON list of the runs instead of a table")
+    parser.epilog = (
+        "A run whose heartbeat is older than a minute reads as lost: it was killed, or its node is gone. "
+        "The command that started a sweep goes on with everything that is not done."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the table; 0 whatever the runs' fate."""
+    if arguments.json and arguments.watch:
+        raise UserError("--json and --watch do not go together; give one of them.")
+    if arguments.json:
+        json.dump([row.to_json() for row in read_rows(arguments.sweep)], sys.stdout, indent=2)
+        print()
+        return 0
+    console = wide_enough(Console())
+    if not arguments.watch:
+        console.print(_view(read_rows(arguments.sweep), arguments.sweep))
+        return 0
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                rows = read_rows(arguments.sweep)
+                live.update(_view(rows, arguments.sweep), refresh=True)
+                if all(row.over for row in rows):
+                    return 0
+                time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        return 0
+
+
+def read_rows(sweep: Path) -> list[Row]:
+    """A row for every run below a sweep's folder."""
+    runs = find_runs(sweep)
+    queue = _queue(runs)
+    return [_row(run, queue) for run in runs]
+
+
+def _row(run: RunRecord, queue: dict[str, JobState]) -> Row:
+    submission = read_submission(run.directory)
+    job = queue.get(submission.job_id) if submission is not None else None
+    waiting = f"queued ({job.reason})" if job is not None and job.state == "PENDING" and job.reason else None
+    return row_of(run, waiting)
+
+
+def _queue(runs: list[RunRecord]) -> dict[str, JobState]:
+    """SLURM's view of the runs that wait for a job; nothing where there is no SLURM."""
+    submissions = [read_submission(run.directory) for run in runs if run.status.get("status") in ("queued", "preempted")]
+    ids = [submission.job_id for submission in submissions if submission is not None and submission.executor == "slurm"]
+    return (queue_states(ids) if ids else None) or {}
+
+
+def _view(rows: list[Row], sweep: Path) -> Group:
+    problems = [Text(f"{row.run}: {row.error}", style="red") for row in rows if row.error]
+    return Group(table_of(rows, f"{sweep}: {counts(rows)}"), *problems)

@@ -72,12 +72,19 @@ def build_dense(architecture: Architecture) -> VisionTransformer:
         "global_pool": architecture.global_pool,
     }
     sizes = ("embed_dim", "depth", "num_heads", "mlp_ratio", "class_token")
-    if architecture.name == "custom":
-        return VisionTransformer(**options, **{key: getattr(architecture, key) for key in sizes})
     # Only names in timm's own table: others would make timm look them up on the network.
-    if not timm.is_model(architecture.name):
+    if architecture.name != "custom" and not timm.is_model(architecture.name):
         raise UserError(f"timm {timm.__version__} does not know the manifest's architecture.name={architecture.name!r}.")
-    model: Any = timm.create_model(architecture.name, pretrained=False, **options)
+    model: Any
+    try:
+        if architecture.name == "custom":
+            model = VisionTransformer(**options, **{key: getattr(architecture, key) for key in sizes})
+        else:
+            model = timm.create_model(architecture.name, pretrained=False, **options)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:  # how timm refuses sizes and options
+        raise UserError(
+            f"timm {timm.__version__} cannot build the manifest's architecture {architecture.name} ({_line(error)})."
+        ) from None
     if not isinstance(model, VisionTransformer):
         raise UserError(f"timm's {architecture.name} is a {type(model).__name__}, not a VisionTransformer.")
     block: Any = model.blocks[0]
@@ -138,6 +145,10 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor], wanted: dict[str, Ten
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
             raise UserError(f"{path} does not fit its manifest: {name} is {_kind(tensor)} instead of {_kind(wanted[name])}.")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _some(names: list[str]) -> str:

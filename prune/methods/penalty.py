@@ -42,6 +42,7 @@ class Decay:
 
     final: float
     largest: float
+    lowest: float  # with its sign: below 0 once the weight has shot past zero
     strongest: float  # the largest lr·λ of any step
 
     def stable(self, decoupled: bool) -> bool:
@@ -58,7 +59,7 @@ def simulate(growths: Sequence[float], lrs: Sequence[float], ceiling: float, mom
         ceiling: the penalty's ceiling g.
         momentum: SGD: v ← m·v + λ_t·w, w ← w - lr_t·v. None: decoupled (AdamW), w ← w·(1 - lr_t·λ_t).
     """
-    weight, velocity, largest, strongest = 1.0, 0.0, 1.0, 0.0
+    weight, velocity, largest, lowest, strongest = 1.0, 0.0, 1.0, 1.0, 0.0
     for share, lr in zip(growths, lrs, strict=True):
         strength = ceiling * share
         if momentum is None:
@@ -66,10 +67,10 @@ def simulate(growths: Sequence[float], lrs: Sequence[float], ceiling: float, mom
         else:
             velocity = momentum * velocity + strength * weight
             weight -= lr * velocity
-        largest, strongest = max(largest, abs(weight)), max(strongest, lr * strength)
+        largest, lowest, strongest = max(largest, abs(weight)), min(lowest, weight), max(strongest, lr * strength)
         if largest > 1e9:
             break
-    return Decay(abs(weight), largest, strongest)
+    return Decay(abs(weight), largest, lowest, strongest)
 
 
 NEAR_ZERO = 0.01
@@ -79,24 +80,29 @@ NEAR_ZERO = 0.01
 def smallest_ceiling(growths: Sequence[float], lrs: Sequence[float], momentum: float | None) -> float | None:
     """The smallest ceiling whose simulated weight ends at or below `NEAR_ZERO` and stays stable; None if there is none.
 
-    Doubling finds the first ceiling that suffices, bisection (to 0.1 %) the smallest; the answer is rounded up to three
-    digits so that it can be typed.
+    With momentum a weight may shoot past zero, so its final size rises and falls with the ceiling. Whether it comes down to
+    `NEAR_ZERO` at any step does not: the smallest ceiling at which it does is the one at which it does so in the last step.
+    Doubling finds a ceiling that is large enough, bisection (to 0.01 %) the smallest; the answer is rounded up to four digits
+    so that it can be typed.
     """
     run = partial(simulate, growths, lrs, momentum=momentum)
+
+    def suffices(ceiling: float) -> bool:
+        decay = run(ceiling)
+        return decay.final <= NEAR_ZERO and decay.stable(momentum is None)
+
     high = 1e-6
-    while run(high).final > NEAR_ZERO:
+    while run(high).lowest > NEAR_ZERO:
         high *= 2
-        if high > 1e12 or not run(high).stable(momentum is None):
+        if high > 1e12:
             return None
     low = high / 2
-    while high / low > 1.001:
+    while high / low > 1.0001:
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if run(middle).final <= NEAR_ZERO else (middle, high)
-    rounded = _round_up(high)
-    enough = run(rounded)
-    return rounded if enough.final <= NEAR_ZERO and enough.stable(momentum is None) else high
+        low, high = (low, middle) if run(middle).lowest <= NEAR_ZERO else (middle, high)
+    return next((ceiling for ceiling in (_round_up(high), high) if suffices(ceiling)), None)
 
 
 def _round_up(value: float) -> float:
-    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    unit = 10.0 ** (math.floor(math.log10(value)) - 3)
     return float(f"{math.ceil(value / unit) * unit:.6g}")

@@ -12,23 +12,16 @@ from typing import Any
 import pytest
 
 from prune.cli import main
-from prune.rundir import RunDirectory, read_run
+from prune.rundir import RunDirectory
 from prune.tracking_wandb import sync_command
 from prune.tracking_wandb.credentials import without_key
 from prune.tracking_wandb.offline_log import last_step, log_files
-from prune.tracking_wandb.points import identity
 from prune.tracking_wandb.tracker import make_tracker
-from tests.wandb_runs import EPOCHS, KEY, STATES, make_config, make_directory, set_status, train, write_run
+from tests.wandb_runs import ALL_STEPS, KEY, STATES, make_config, make_directory, run_id, set_status, train, write_run
 from tests.wandb_server import WandbServer
 
 pytest_plugins = ["tests.wandb_fixtures"]
 pytestmark = pytest.mark.usefixtures("wandb_environment")
-
-ALL_STEPS = list(range(1, STATES * EPOCHS + 1))
-
-
-def run_id(directory: RunDirectory) -> str:
-    return identity(read_run(directory.path).config, directory).id
 
 
 def sync(directory: RunDirectory, *options: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import yaml
 
 from prune.config.schema import RunConfig
 from prune.files import append_jsonl, write_json
-from prune.rundir import RunDirectory
+from prune.rundir import RunDirectory, read_run
 from prune.status import now
+from prune.tracking_wandb.offline_log import log_files, records
+from prune.tracking_wandb.points import identity
 
 STATES, EPOCHS = 3, 2
+ALL_STEPS = list(range(1, STATES * EPOCHS + 1))
 KEY = "S3cretFakeKey" * 4
 
 
@@ -93,9 +97,44 @@ def write_run(directory: RunDirectory, states: int = STATES, status: str = "done
     set_status(directory, status)
 
 
-def train(tracker: Any, directory: RunDirectory, states: range) -> None:
-    """What the run loop does with a tracker: write a line, tell the tracker."""
+def train(tracker: Any, directory: RunDirectory, states: range) -> float:
+    """What the run loop does with a tracker: write a line, tell the tracker. Returns the seconds spent in the tracker."""
+    spent = 0.0
     for state in states:
         for epoch in range(EPOCHS):
-            tracker.epoch(write_epoch(directory, state, epoch))
-        tracker.state(write_state(directory, state), directory.state(state))
+            line = write_epoch(directory, state, epoch)
+            begin = time.monotonic()
+            tracker.epoch(line)
+            spent += time.monotonic() - begin
+        line = write_state(directory, state)
+        begin = time.monotonic()
+        tracker.state(line, directory.state(state))
+        spent += time.monotonic() - begin
+    return spent
+
+
+def run_id(directory: RunDirectory) -> str:
+    return identity(read_run(directory.path).config, directory).id
+
+
+def offline_history(directory: RunDirectory) -> list[dict[str, Any]]:
+    """All history rows in all `.wandb` files of a run."""
+    return [
+        {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
+        for path in log_files(directory.wandb)
+        for record in records(path)
+        if record.WhichOneof("record_type") == "history"
+    ]
+
+
+def offline_steps(directory: RunDirectory) -> list[int]:
+    return [row["_step"] for row in offline_history(directory)]
+
+
+def offline_records(directory: RunDirectory, kind: str) -> list[Any]:
+    return [
+        getattr(record, kind)
+        for path in log_files(directory.wandb)
+        for record in records(path)
+        if record.WhichOneof("record_type") == kind
+    ]

@@ -100,7 +100,7 @@ def workspace(entity: str, project: str, sweep: str | None, about: Contents) -> 
         sections=sections,
         settings=ws.WorkspaceSettings(max_runs=MAX_RUNS, smoothing_type="none"),
         runset_settings=ws.RunsetSettings(
-            filters=[expr.Metric("Group") == sweep] if sweep else [],
+            filters=expr.And(expr.Metric("Group") == sweep) if sweep else "",
             pinned_columns=["run:displayName", *(f"config:{_config_path(key)}" for key in about.keys)],
         ),
     )

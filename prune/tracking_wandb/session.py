@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import io
 import logging
+import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prune.files import read_json, write_json
 from prune.rundir import RunDirectory
-from prune.tracking_wandb.credentials import server
+from prune.tracking_wandb.credentials import server, without_key
 from prune.tracking_wandb.offline_log import ended, last_step, log_files
+from prune.tracking_wandb.online_ledger import OnlineLedger
 from prune.tracking_wandb.points import AXES, UNIT_COLUMNS, History, Point, axis_globs, identity
+
+log = logging.getLogger(__name__)
 
 MODEL_FILES = ("final.safetensors", "best.safetensors", "pruned.json")
 
@@ -49,7 +51,7 @@ class Destination:
 
 
 class Session:
-    """A W&B run that accepts a run's points in order, each step at most once.
+    """A W&B run that accepts a run's points in order, each step at most once. A context manager.
 
     What marks a point as already there is asked of the place it goes to, never of a note of our own that a kill could
     leave wrong: online the server tells the last step when the run is resumed; offline the run's `.wandb` files tell.
@@ -64,48 +66,26 @@ class Session:
         Raises:
             Exception: whatever wandb raises when the server does not answer in time, or refuses the key.
         """
-        import wandb
-
         self.directory, self.history, self.destination = directory, history, destination
+        self.next_step = 0
         directory.wandb.mkdir(exist_ok=True)
-        online = destination.mode == "online"
-        self._ledger = OnlineLedger(directory.wandb) if online else None
+        self._ledger = OnlineLedger(directory.wandb) if destination.mode == "online" else None
         if self._ledger:
             self._ledger.lock(seconds=destination.init_timeout)
-        written = -1 if online else _last_step_on_disk(directory.wandb)
-        about = identity(history.config, directory)
-        # wandb's diary is in wandb/…/logs; launch.log is for the run's own.
-        logging.getLogger("wandb").propagate = False
-        # Before anything else, because wandb's own announcements at login ask these settings, not those of the run.
-        wandb.setup(wandb.Settings(silent=True))
         try:
-            self._run = wandb.init(
-                dir=str(directory.path),
-                entity=destination.entity,
-                project=destination.project,
-                id=about.id,
-                name=about.name,
-                group=about.group,
-                job_type=about.job_type,
-                tags=list(about.tags),
-                config=history.config,
-                mode="online" if online else "offline",
-                resume="allow",
-                settings=_settings(destination),
-            )
+            self._open()
         except BaseException:
-            # wandb's service goes on holding the run that it could not start, and would refuse to open it offline.
-            wandb.teardown()
-            if self._ledger:
-                self._ledger.release()
+            self._abandon()
             raise
-        self.next_step = self._run.starting_step if online else written + 1
-        if self._ledger:
-            self._ledger.write(target=destination.target, live=destination.live, last_step=None, status=None)
-        for axis in AXES:
-            self._run.define_metric(axis)
-        for axis, metrics in axis_globs(history.config):
-            self._run.define_metric(metrics, step_metric=axis)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._abandon()
+        elif self._ledger:
+            self._ledger.release()
 
     def send(self) -> int:
         """Send every complete point of the history that is not there yet; returns how many that were."""
@@ -122,20 +102,58 @@ class Session:
         Raises:
             TimeoutError: if not everything was uploaded in time. It is on disk; the next session sends it.
         """
-        try:
-            self._run.summary.update(self.history.summary())
-            if status not in ("done", "failed"):
-                # W&B then shows "preempted", not "crashed": the run is to go on.
-                self._run.mark_preempting()
-            self._run.finish(exit_code=0 if status == "done" else 1)
-            if not self._ledger:
-                self._await_disk()
-            else:
-                self._ledger.write(target=self.destination.target, live=False, last_step=self.next_step - 1, status=status)
-                self._mark_offline_logs_as_synced()
-        finally:
-            if self._ledger:
-                self._ledger.release()
+        self._run.summary.update(self.history.summary())
+        if status not in ("done", "failed"):
+            # W&B then shows "preempted", not "crashed": the run is to go on.
+            self._run.mark_preempting()
+        self._run.finish(exit_code=0 if status == "done" else 1)
+        if self._ledger is None:
+            self._await_disk()
+        else:
+            self._ledger.write(target=self.destination.target, live=False, last_step=self.next_step - 1, status=status)
+            self._mark_offline_logs_as_synced()
+
+    def _open(self) -> None:
+        if "wandb" not in sys.modules:
+            # A process that started this one may have left the address of its wandb service. Runs opened there end with
+            # that process, and stay "in use" there if this one is killed.
+            os.environ.pop("WANDB_SERVICE", None)
+        import wandb
+
+        # wandb's diary is in wandb/…/logs; launch.log is for the run's own.
+        logging.getLogger("wandb").propagate = False
+        # Before anything else, because wandb's own announcements at login ask these settings, not those of the run.
+        wandb.setup(wandb.Settings(silent=True))
+        destination, online = self.destination, self._ledger is not None
+        written = -1 if online else _last_step_on_disk(self.directory.wandb)
+        about = identity(self.history.config, self.directory)
+        self._run = wandb.init(
+            dir=str(self.directory.path),
+            entity=destination.entity,
+            project=destination.project,
+            id=about.id,
+            name=about.name,
+            group=about.group,
+            job_type=about.job_type,
+            tags=list(about.tags),
+            config=self.history.config,
+            mode="online" if online else "offline",
+            resume="allow",
+            settings=_settings(destination),
+        )
+        self.next_step = self._run.starting_step if online else written + 1
+        if self._ledger:
+            self._ledger.write(target=destination.target, live=destination.live, last_step=None, status=None)
+        for axis in AXES:
+            self._run.define_metric(axis)
+        for axis, metrics in axis_globs(self.history.config):
+            self._run.define_metric(metrics, step_metric=axis)
+
+    def _abandon(self) -> None:
+        """Give up; what has not arrived is for the next session."""
+        _stop_service()
+        if self._ledger:
+            self._ledger.release()
 
     def _send(self, point: Point) -> None:
         import wandb
@@ -175,6 +193,20 @@ class Session:
                 path.with_name(f"{path.name}.synced").touch()
 
 
+def _stop_service() -> None:
+    """After trouble, end wandb's service of this process; the next session starts another.
+
+    The old one would go on holding a run that it could not start or finish, and refuse to open it again; and if it was
+    itself killed, wandb would print a traceback when the process ends.
+    """
+    import wandb
+
+    try:
+        wandb.teardown()
+    except Exception as error:  # it is gone already, which is all we want
+        log.debug("wandb.teardown: %s", without_key(error))
+
+
 def _last_step_on_disk(folder: Path) -> int:
     if not all(ended(path) for path in log_files(folder)):
         # The process was killed, but wandb's service may have outlived it for the moment it needs to write its last block.
@@ -205,48 +237,3 @@ def _settings(destination: Destination) -> Any:
         x_disable_meta=not destination.live,
         x_disable_machine_info=not destination.live,
     )
-
-
-class OnlineLedger:
-    """A lock that only one online session of a run holds, and `online.json`, a note of what the last one achieved.
-
-    The note spares a replay with nothing to do the trip to the server. It is written only once W&B confirmed the upload
-    and names the server and project, so it never claims too much; without it the server itself is asked.
-    """
-
-    def __init__(self, folder: Path):
-        self.path = folder / "online.json"
-        self._file: io.IOBase | None = None
-
-    def lock(self, seconds: float) -> None:
-        """Wait for the lock, which the kernel releases should this process die.
-
-        Raises:
-            TimeoutError: if another session still has it after `seconds`.
-        """
-        file = self.path.with_name("online.lock").open("a")
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    file.close()
-                    raise TimeoutError("another process is sending this run to W&B") from None
-                time.sleep(0.2)
-            except OSError:
-                # A file system without locks: status.json alone then tells whether the run's own job is sending.
-                break
-        self._file = file
-
-    def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def read(self) -> dict[str, Any]:
-        return read_json(self.path) or {}
-
-    def write(self, **note: Any) -> None:
-        write_json(self.path, note)

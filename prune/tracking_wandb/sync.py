@@ -8,8 +8,9 @@ from typing import Literal
 from prune.rundir import RunRecord
 from prune.tracking_wandb.credentials import without_key
 from prune.tracking_wandb.offline_log import last_step
+from prune.tracking_wandb.online_ledger import OnlineLedger
 from prune.tracking_wandb.points import History
-from prune.tracking_wandb.session import Destination, OnlineLedger, Session
+from prune.tracking_wandb.session import Destination, Session
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def sync_run(record: RunRecord, destination: Destination, force: bool = False) -
     elif last_step(record.directory.wandb) >= last:
         return Outcome(record.id, "current")
     try:
-        session = Session(record.directory, history, destination)
-        points = session.send()
-        session.close(status)
+        with Session(record.directory, history, destination) as session:
+            points = session.send()
+            session.close(status)
     except Exception as error:  # one run's trouble must not keep the others from being sent; the caller reports it
         return Outcome(record.id, "failed", reason=without_key(error))
     return Outcome(record.id, "sent" if points else "current", points)

@@ -97,12 +97,12 @@ class WandbTracker(Tracker):
     def _work(self) -> None:
         """The thread: the only one that touches the history and the session once it has begun."""
         try:
-            session = self._open()
-            session.send()
-            while self._status is None:
-                self._events.get()()
+            with self._open() as session:
                 session.send()
-            session.close(self._status)
+                while self._status is None:
+                    self._events.get()()
+                    session.send()
+                session.close(self._status)
         except Exception as error:  # W&B's trouble is reported and stays W&B's: the files on disk have everything
             log.warning("W&B logging stopped (%s); `python -m prune wandb-sync` sends what is missing.", without_key(error))
 

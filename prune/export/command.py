@@ -34,11 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = model.manifest
     out: Path = arguments.out or source.folder / f"{source.which}.onnx"
     compared = write_onnx(model, manifest, out)
-    architecture = manifest.architecture
+    architecture, names = manifest.architecture, manifest.data.classes
     size = " × ".join(str(number) for number in (architecture.channels, *architecture.image_size))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {manifest.parameters:,} parameters")
     print(f"  input   images: batch × {size}, float32, {'RGB' if architecture.channels == 3 else 'grey'} in [0, 1]")
-    print(f"  output  logits: batch × {architecture.classes} ({', '.join(manifest.data.classes[:5])}, …)")
+    print(f"  output  logits: batch × {architecture.classes} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})")
     print(
         f"  checked with onnxruntime at batch sizes {' and '.join(map(str, CHECKED_BATCHES))}: logits differ from torch's by "
         f"at most {compared.difference:.1e}; {TOLERANCE * compared.scale:.1e} is allowed ({TOLERANCE:g} of the largest logit, "

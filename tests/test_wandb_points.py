@@ -34,7 +34,7 @@ def test_a_point_for_each_epoch_and_the_state_with_its_last(directory: RunDirect
     assert last["epoch/state"] == 2
     assert last["state/val_accuracy_final"] == 62.0
     assert last["digits/state/val_accuracy_final"] == 62.0
-    assert last["state/drop"] == 61.0 - 42.0, "the state before ended at 61, pruning left 42"
+    assert last["state/drop"] == 42.0 - 61.0, "the state before ended at 61, pruning left 42"
     assert last["state/recovery"] == 62.0 - 42.0
     assert "state" not in points[0].values, "an epoch inside a state is no point of the state's axis"
     assert "epoch/penalty" not in points[0].values, "null has no value to draw"

@@ -143,7 +143,7 @@ class History:
         return {f"{prefix}{axis}/{key}": value for prefix in _prefixes(self.config) for key, value in _known(line).items()}
 
     def _drop_and_recovery(self, state: int) -> dict[str, float]:
-        """Percentage points of validation accuracy lost right after pruning, and won back by the end of the state."""
+        """Change of validation accuracy, in percentage points, by pruning (negative: lost) and from there to the end."""
         line, before = self.states[state], self.states.get(state - 1, {})
         pruned, end, start = (
             line.get("val_accuracy_pruned"),
@@ -152,7 +152,7 @@ class History:
         )
         values = {}
         if pruned is not None and start is not None:
-            values["drop"] = start - pruned
+            values["drop"] = pruned - start
         if pruned is not None and end is not None:
             values["recovery"] = end - pruned
         return values

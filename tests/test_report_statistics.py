@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from prune.report.page import spans
 from prune.report.statistics import ending, outliers, paired, pareto_front, summarise
 from prune.report.text import difference, duration, large, mean_std, ranges, signed
 
@@ -108,3 +109,8 @@ def test_text() -> None:
     assert [large(21_342_346), large(1_420_309_248), large(67_210), large(12)] == ["21.34 M", "1.42 G", "67.21 k", "12"]
     assert [duration(11_160), duration(186), duration(3.14), duration(0.02)] == ["3.1 h", "3.1 min", "3.1 s", "20 ms"]
     assert ranges([3, 1, 2, 7, 14, 15]) == "1–3, 7, 14–15"
+
+
+def test_runs_in_a_row_are_shown_as_one_link() -> None:
+    assert spans(["R4", "R5", "R6", "R1", "R2"]) == [("R4", "R4–R6"), ("R1", "R1"), ("R2", "R2")]
+    assert spans([]) == []

@@ -29,7 +29,7 @@ def conclude(analysis: Analysis, dataset: str) -> list[str]:
         if analysis.baseline_of(pair.first) is not pair.second and analysis.baseline_of(pair.second) is not pair.first:
             sentences += _between_methods(analysis, pair)
     sentences += [s for variant in variants for s in _soft_removal(analysis, variant)]
-    sentences += [s for variant in variants for s in _convergence(analysis, variant)]
+    sentences += _convergence(analysis, variants)
     sentences += [s for variant in variants for s in _overfitting(analysis, variant)]
     sentences += _limits(analysis, dataset, variants)
     return sentences
@@ -68,7 +68,7 @@ def _comparison(analysis: Analysis, pair: compare.Pair, state: int, size: str) -
     text = f"{pair.first.label} in state {state}{size} against {pair.second.label} in the same state: {_finding(found)}."
     mean, states = compare.mean_difference(analysis.study, pair)
     if mean is not None and len(states) > 1:
-        text += f" Mean over states {ranges(states)}: {_finding(mean)}."
+        text += f" Mean over states {ranges(states)}: {_finding(mean, warn=found.n > 1)}."
         if mean.beyond_noise and found.beyond_noise and mean.mean * found.mean < 0:
             text += " The two point in opposite directions: which one is ahead depends on the state."
     if any(analysis.is_flagged(variant, [state]) for variant in (pair.first, pair.second)):
@@ -78,12 +78,16 @@ def _comparison(analysis: Analysis, pair: compare.Pair, state: int, size: str) -
     return text
 
 
-def _finding(found: Paired) -> str:
-    """What a paired difference shows. Only an interval that excludes zero is called a difference."""
+def _finding(found: Paired, warn: bool = True) -> str:
+    """What a paired difference shows. Only an interval that excludes zero is called a difference.
+
+    Args:
+        warn: say that one seed supports no conclusion (false where the sentence has said so already).
+    """
     if not any(found.differences.values()):
         return f"identical in {count(found.n, 'seed')}"
     if found.n == 1:
-        return f"{signed(found.mean)} points, one seed: no spread known, so no conclusion"
+        return f"{signed(found.mean)} points" + (", one seed: no spread known, so no conclusion" if warn else "")
     if found.interval is None:
         each = " and ".join(signed(value) for value in found.differences.values())
         return f"{each} points, {found.n} seeds: too few for an interval, so no conclusion"
@@ -118,19 +122,34 @@ def _soft_removal(analysis: Analysis, variant: Variant) -> list[str]:
     return [text]
 
 
-def _convergence(analysis: Analysis, variant: Variant) -> list[str]:
-    rising = []
+def _convergence(analysis: Analysis, variants: list[Variant]) -> list[str]:
+    """State 0 in one sentence, for it is the same for all methods; later states in another."""
+    rising = {variant.label: _rising(analysis, variant) for variant in variants}
+    sentences = []
+    start = [gains[0] for gains in rising.values() if 0 in gains]
+    if start:
+        sentences.append(
+            f"State 0 had not converged (still rising by {number(max(start))} points from its last but one window of epochs to "
+            "its last): what follows starts from an undertrained model."
+        )
+    later = {label: sorted(gains.keys() - {0}) for label, gains in rising.items() if gains.keys() - {0}}
+    if later:
+        listed = "; ".join(f"{label} in state {ranges(states)}" for label, states in later.items())
+        sentences.append(
+            f"Still rising when the state ended: {listed}. More epochs per state may change what is compared here."
+        )
+    return sentences
+
+
+def _rising(analysis: Analysis, variant: Variant) -> dict[int, float]:
+    """State → points gained between its last two windows, for the states that had not converged."""
+    found = {}
     for state in analysis.study.finished(variant):
-        found = [e.trend for run in variant.runs if (e := end_of_state(analysis, run, variant, state)) is not None]
-        trend = summarise(found)
-        if trend is not None and direction(trend) == "still rising":
-            rising.append((state, trend.mean))
-    if not rising:
-        return []
-    noun = "state" if len(rising) == 1 else "states"
-    text = f"{variant.label} had not converged at the end of {noun} {ranges(s for s, _ in rising)} (still rising by up to "
-    text += f"{number(max(gain for _, gain in rising))} points between the last two windows)"
-    return [text + (": what follows starts from an undertrained model." if rising[0][0] == 0 else ".")]
+        endings = [e for run in variant.runs if (e := end_of_state(analysis, run, variant, state)) is not None]
+        trend, fluctuation = summarise(e.trend for e in endings), summarise(e.fluctuation for e in endings)
+        if trend is not None and direction(trend, fluctuation) == "still rising":
+            found[state] = trend.mean
+    return found
 
 
 def _overfitting(analysis: Analysis, variant: Variant) -> list[str]:

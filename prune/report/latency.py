@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,7 @@ def describe(machine: Any) -> str:
 def command(study: Study, dataset: str) -> str | None:
     """The command that measures the last states of a dataset's first complete seed; None while no state is finished."""
     paths = [
-        f'"{run.record.directory.state(run.states_done[-1])}"'
+        shlex.quote(str(run.record.directory.state(run.states_done[-1])))
         for variant in study.of(dataset)
         for run in [max(variant.runs, key=lambda r: len(r.states_done))]
         if run.states_done

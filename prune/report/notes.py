@@ -21,5 +21,6 @@ NOTES = (
     f"states. Removal cost accuracy if validation fell by more than {REMOVAL_POINTS:g} points; units were not suppressed if "
     f"more than {100 * MARKED_NORM_RATIO:g} % of their norm was left. Flagged accuracies stay in the averages, marked †, and "
     "the mean without them is given.",
-    f"Converged: the mean validation accuracy of the last window is at most {STABLE_POINTS:g} points from the window before.",
+    f"Converged: the mean validation accuracy of the last window of epochs is within {STABLE_POINTS:g} points, or within the "
+    "fluctuation, of the window before.",
 )

@@ -60,7 +60,7 @@ def paragraph(text: str) -> Markup:
 def cell(text: str, column: str, row: int, hrefs: dict[str, str]) -> Markup:
     """A table's cell: run keys link to the runs table, directories to the directories."""
     if column == "runs":
-        links = [Markup('<a href="#run-{0}">{0}</a>').format(key) for key in text.split()]
+        links = [Markup('<a href="#run-{}">{}</a>').format(first, shown) for first, shown in spans(text.split())]
         return Markup(" ").join(links)
     if column == "run":
         return Markup('<span id="run-{0}">{0}</span>').format(text)
@@ -70,6 +70,20 @@ def cell(text: str, column: str, row: int, hrefs: dict[str, str]) -> Markup:
         shown = Markup("/<wbr>").join(escape(part) for part in text.split("/"))
         return Markup('<a href="{}">{}</a>').format(href, shown)
     return escape(text)
+
+
+def spans(keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Run keys in order, three or more in a row as one: `R1 R2 R3 R7` → `(R1, R1–R3), (R7, R7)`."""
+    rows: list[list[str]] = []
+    for key in keys:
+        if rows and int(key[1:]) == int(rows[-1][-1][1:]) + 1:
+            rows[-1].append(key)
+        else:
+            rows.append([key])
+    found = []
+    for row in rows:
+        found += [(row[0], f"{row[0]}–{row[-1]}")] if len(row) > 2 else [(key, key) for key in row]
+    return found
 
 
 def relative_address(run: Run, out: Path) -> str:

@@ -21,8 +21,7 @@ def show(document: Document, pages: Sequence[Path], console: Console | None = No
     console.print(escape(document.summary))
     for table in document.tables:
         if table.name.startswith("overall-"):
-            dataset = table.name.removeprefix("overall-")
-            console.print(_compact(table, f"{dataset}: test accuracy (%)"))
+            console.print(_compact(table, f"{table.frame['dataset'].iloc[0]}: test accuracy (%)"))
     anomalies = document.analysis.anomalies
     if anomalies:
         noun = "anomaly" if len(anomalies) == 1 else "anomalies"
@@ -38,7 +37,7 @@ def _compact(table: Table, title: str) -> RichTable:
     )
     for column in table.columns:
         if column not in ("best state", "last state", "runs"):
-            shown.add_column(escape(column), justify="left" if column == "method" else "right")
+            shown.add_column(escape(column), justify="left" if column == "method" else "right", overflow="fold")
     for row in table.rows:
         cells = dict(zip(table.columns, row, strict=True))
         del cells["runs"]

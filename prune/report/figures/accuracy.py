@@ -14,7 +14,10 @@ from prune.report.study import ACCURACY, Variant
 from prune.report.text import slug
 
 LABEL = "test accuracy (%)"
-BAND = "Lines: mean over seeds; bands: ± one standard deviation, where there is more than one run; crosses: flagged accuracies."
+BAND = (
+    "Lines: mean over seeds; bands: ± one standard deviation; open markers: fewer runs than the configuration has; crosses: "
+    "flagged accuracies."
+)
 
 
 def by_state(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
@@ -25,8 +28,9 @@ def by_state(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     figure = canvas()
     axes = figure.subplots()
     for variant in variants:
-        band(axes, style, variant, _points(analysis, variant, {s: float(s) for s in analysis.study.finished(variant)}))
-        _cross_flagged(axes, analysis, variant, {s: float(s) for s in analysis.study.finished(variant)})
+        places = {state: float(state) for state in analysis.study.finished(variant)}
+        band(axes, style, variant, _points(analysis, variant, places))
+        _annotate(axes, analysis, style, variant, places)
     axes.set(xlabel="state", ylabel=LABEL, title=f"{dataset}: accuracy by state")
     integer_axis(axes)
     legend_below(figure, axes)
@@ -48,7 +52,7 @@ def by_rate(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     for variant in analysis.study.of(dataset):
         if variant.label in places:
             band(axes, style, variant, _points(analysis, variant, places[variant.label]))
-            _cross_flagged(axes, analysis, variant, places[variant.label])
+            _annotate(axes, analysis, style, variant, places[variant.label])
         elif agree:
             band(axes, style, variant, _points(analysis, variant, longest))
     axes.set(xlabel="rate: heads and neurons pruned (%)", ylabel=LABEL, title=f"{dataset}: accuracy by rate")
@@ -62,7 +66,13 @@ def _points(analysis: Analysis, variant: Variant, places: dict[int, float]) -> l
     return sorted((x, s.mean, s.std) for x, s in found if s is not None)
 
 
-def _cross_flagged(axes: Axes, analysis: Analysis, variant: Variant, places: dict[int, float]) -> None:
+def _annotate(axes: Axes, analysis: Analysis, style: Style, variant: Variant, places: dict[int, float]) -> None:
+    """Open markers where not all runs of a variant count, crosses on flagged accuracies."""
+    for state, x in places.items():
+        summary = analysis.summary(variant, state)
+        if summary is not None and summary.n < len(variant.runs):
+            look = {**style.line(variant), "linestyle": ""}
+            axes.plot([x], [summary.mean], markerfacecolor="white", zorder=4, **look)
     by_key = {run.key: run for run in variant.runs}
     for key, state in analysis.flagged:
         if key in by_key and state in places:
@@ -74,29 +84,26 @@ def _cross_flagged(axes: Axes, analysis: Analysis, variant: Variant, places: dic
 def against_parameters(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     """Accuracy against parameters, with the Pareto front."""
     caption = "Each point is a state (mean over seeds). Rings: the Pareto front, the states that no other beats in both."
-    return _against_size(analysis, style, dataset, "parameters", "parameters (millions)", 1e6, caption)
+    return _against_size(analysis, style, dataset, "parameters", "parameters", caption)
 
 
 def against_macs(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     """Accuracy against MACs, with the Pareto front."""
     caption = "Each point is a state (mean over seeds). Rings: the Pareto front. One MAC is two FLOPs."
-    return _against_size(analysis, style, dataset, "macs", "MACs per image (millions)", 1e6, caption)
+    return _against_size(analysis, style, dataset, "macs", "MACs per image", caption)
 
 
-def _against_size(
-    analysis: Analysis, style: Style, dataset: str, column: str, label: str, unit: float, caption: str
-) -> Figure | None:
+def _against_size(analysis: Analysis, style: Style, dataset: str, column: str, what: str, caption: str) -> Figure | None:
     points: dict[str, list[tuple[float, float]]] = {}
     for variant in analysis.study.of(dataset):
         both = [(analysis.summary(variant, s, column), analysis.summary(variant, s)) for s in analysis.study.finished(variant)]
-        points[variant.label] = [
-            (size.mean / unit, value.mean) for size, value in both if size is not None and value is not None
-        ]
-    name = "MACs" if column == "macs" else column
-    title = f"{dataset}: accuracy by {name}"
-    return _pareto(
-        analysis, style, dataset, points, f"pareto_{column}-{slug(dataset)}", f"Accuracy against {name}", title, label, caption
-    )
+        points[variant.label] = [(size.mean, value.mean) for size, value in both if size is not None and value is not None]
+    largest = max((x for found in points.values() for x, _ in found), default=0.0)
+    unit, word = (1e6, "millions") if largest >= 1e6 else (1e3, "thousands")
+    scaled = {label: [(x / unit, y) for x, y in found] for label, found in points.items()}
+    name, short = f"pareto_{column}-{slug(dataset)}", what.split()[0]
+    heading, title = f"Accuracy against {short}", f"{dataset}: accuracy by {short}"
+    return _pareto(analysis, style, dataset, scaled, name, heading, title, f"{what} ({word})", caption)
 
 
 def against_latency(analysis: Analysis, style: Style, dataset: str, measured: Sequence[Measurement]) -> Figure | None:

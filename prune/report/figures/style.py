@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,13 +140,16 @@ def band(
 
 
 def legend_below(figure: Canvas, axes: Axes, columns: int = 5) -> None:
-    """One legend under the axes, in as many columns as long labels allow."""
+    """One legend under the axes, in as many columns as long labels allow; the figure grows by its rows."""
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
     longest = max(len(label) for label in labels)
     fits = max(1, int(figure.get_size_inches()[0] * 13 // (longest + 6)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, fits, len(labels)))
+    ncols = min(columns, fits, len(labels))
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.19 * (math.ceil(len(labels) / ncols) - 1))
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols)
 
 
 def integer_axis(axes: Axes, ticks: int = 12) -> None:

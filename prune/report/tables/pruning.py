@@ -157,8 +157,8 @@ def penalties(analysis: Analysis, dataset: str) -> Table | None:
         state = int(frame["state"].max())
         by_epoch = frame[frame["state"] == state].groupby("epoch")["penalty"].mean()
         rows.append([
-            variant.label, str(state), f"{by_epoch.iloc[0]:.2g}", f"{by_epoch.iloc[len(by_epoch) // 2]:.2g}",
-            f"{by_epoch.max():.2g}", ranges(int(str(e)) for e in by_epoch.index),
+            variant.label, str(state), f"{by_epoch.iloc[0]:.3g}", f"{by_epoch.iloc[len(by_epoch) // 2]:.3g}",
+            f"{by_epoch.max():.3g}", ranges(int(str(e)) for e in by_epoch.index),
             run_keys(variant.runs),
         ])  # fmt: skip
         lines += [{**about(variant), "state": state, "epoch": int(str(e)), "penalty": float(p)} for e, p in by_epoch.items()]

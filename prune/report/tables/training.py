@@ -58,7 +58,15 @@ def end_of_state(analysis: Analysis, run: Run, variant: Variant, state: int) -> 
     if not len(frame):
         return None
     final = frame["parameters"].iloc[-1]
-    return ending(list(frame[frame["parameters"] == final]["val_accuracy"]))
+    return ending(list(frame[frame["parameters"] == final]["val_accuracy"]), window(len(frame)))
+
+
+def window(epochs: int) -> int:
+    """Epochs whose mean is compared: 5, in states shorter than 30 epochs a sixth of them, at least 2.
+
+    Wider windows would compare the start of a short state with its end, and call every such state unconverged.
+    """
+    return min(5, max(2, epochs // 6))
 
 
 def convergence(analysis: Analysis, dataset: str) -> Table | None:
@@ -81,26 +89,26 @@ def convergence(analysis: Analysis, dataset: str) -> Table | None:
                 spread = "" if trend is None or trend.n < 2 else f" ± {trend.std:.2f}"
                 rows.append([
                     variant.label, str(state), mean_std(before, n), mean_std(last, n),
-                    signed(trend.mean if trend else None) + spread, direction(trend), mean_std(fluctuation, n),
+                    signed(trend.mean if trend else None) + spread, direction(trend, fluctuation), mean_std(fluctuation, n),
                     " / ".join(map(str, windows)), run_keys(variant.runs),
                 ])  # fmt: skip
     if not rows:
         return None
     columns = ["method", "state", "epochs before", "last epochs", "trend", "converged?", "fluctuation (std)", "window", "runs"]
     note = (
-        "Validation accuracy in percent: the mean over the state's last epochs (the window, 5 where the state is long enough) "
-        f"against as many before; still moving means more than {STABLE_POINTS} points. Fluctuation is the standard deviation "
-        "of the last epochs. After a removal within the state only the epochs of the final model count. "
-        "Every state is in the CSV."
+        "Validation accuracy in percent: the mean over the state's last epochs (the window: 5, in short states a sixth of "
+        f"them) against as many before. Still moving: by more than {STABLE_POINTS} points and more than the fluctuation, which "
+        "is the standard deviation of the last epochs. After a removal within the state only the epochs of the final model "
+        "count. Every state is in the CSV."
     )
     return Table(f"convergence-{slug(dataset)}", "Convergence and fluctuation", columns, rows, pd.DataFrame(lines), note)
 
 
-def direction(trend: Summary | None) -> str:
-    """A trend in words."""
+def direction(trend: Summary | None, fluctuation: Summary | None) -> str:
+    """A trend in words; what is within the fluctuation of the last epochs is no trend."""
     if trend is None:
         return NOTHING
-    if abs(trend.mean) <= STABLE_POINTS:
+    if abs(trend.mean) <= max(STABLE_POINTS, fluctuation.mean if fluctuation is not None else 0.0):
         return "stable"
     return "still rising" if trend.mean > 0 else "falling"
 

@@ -36,13 +36,13 @@ def about_this_start(config: RunConfig, threads: int) -> dict[str, Any]:
     return {
         "commit": commit(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({_cpu_model()})",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({cpu_model()})",
         "precision": config.optim.precision,
         "threads": threads,
     }
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -37,6 +37,7 @@ def log_file(path: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter(FORMAT))
     root = logging.getLogger()
     root.addHandler(handler)
+    logging.getLogger("prune").setLevel(logging.INFO)
     try:
         yield
     finally:

@@ -74,6 +74,7 @@ class StatusFile:
         with self._mutex:
             self._content.update(fields)
             self._content.update(host=socket.gethostname(), pid=os.getpid(), job_id=job_id(), heartbeat=now())
+            self._content["node"] = os.environ.get("SLURMD_NODENAME")  # a cluster's own name for the host
             write_json(self.path, self._content)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,18 +39,19 @@ TINY_RUN = (
 """Three states of a few steps each: a whole run in about two seconds."""
 
 
+def compose_config(outputs: Path, *overrides: str) -> RunConfig:
+    """The validated configuration that the command line would give."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        composed = hydra_compose("config", overrides=[f"outputs={outputs}", *overrides])
+    content = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(content, dict)
+    return parse({str(key): value for key, value in content.items()})
+
+
 @pytest.fixture
 def compose(tmp_path: Path) -> Compose:
-    """`compose("model=vit_micro", …)`: the validated configuration that the command line would give; runs go to tmp_path."""
-
-    def make(*overrides: str) -> RunConfig:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            composed = hydra_compose("config", overrides=[f"outputs={tmp_path / 'outputs'}", *overrides])
-        content = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-        assert isinstance(content, dict)
-        return parse({str(key): value for key, value in content.items()})
-
-    return make
+    """`compose("model=vit_micro", …)`: the validated configuration; runs go to tmp_path."""
+    return partial(compose_config, tmp_path / "outputs")
 
 
 @pytest.fixture
@@ -62,3 +64,22 @@ def compose_tiny(compose: Compose) -> Compose:
 def run_tiny(compose_tiny: Compose) -> Callable[..., Outcome]:
     """`run_tiny("method=rsst", …)`: a whole run of seconds; returns its outcome."""
     return lambda *overrides: run_cell(compose_tiny(*overrides))
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Photograph-like JPEGs of three classes: root/train and root/test, 12 + 4 images a class, of several sizes."""
+    import numpy as np
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    root = tmp_path / "images"
+    for split, count in (("train", 12), ("test", 4)):
+        for label, name in enumerate(("ant", "bee", "cat")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                height, width = draw.integers(16, 32, 2)
+                pixels = draw.integers(0, 100, (height, width, 3)) + 70 * label
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:04d}.jpg")
+    return root

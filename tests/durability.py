@@ -85,7 +85,9 @@ def differences(one: Path, other: Path) -> list[str]:
         )
         if left != right or not left:
             found.append(f"{name}: {len(left)} and {len(right)} lines, or other values")
-    files = {run: sorted(str(path.relative_to(run)) for path in run.glob("checkpoints/**/*.safetensors")) for run in (one, other)}
+    files = {
+        run: sorted(str(path.relative_to(run)) for path in run.glob("checkpoints/**/*.safetensors")) for run in (one, other)
+    }
     if files[one] != files[other] or not files[one]:
         found.append(f"other files: {files[one]} and {files[other]}")
         return found
@@ -109,7 +111,10 @@ def main() -> int:
         states = len(read_jsonl(whole / "states.jsonl"))
     for line in found:
         print("DIFFERENT:", line)
-    print(f"{arguments.kills} kills, {states} states: " + ("different" if found else "metrics, states and all tensors are identical"))
+    print(
+        f"{arguments.kills} kills, {states} states: "
+        + ("different" if found else "metrics, states and all tensors are identical")
+    )
     return 1 if found else 0
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from prune.config.section import Section
+from prune.section import Section
 
 
 class HardwareConfig(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from prune.config.hardware import HardwareConfig
-from prune.config.section import Section
+from prune.section import Section
 from prune.data.options import DatasetOptions
 from prune.methods.options import MethodOptions
 from prune.shape import ViTShape

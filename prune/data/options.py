@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from prune.config.section import Section
+from prune.section import Section
 
 
 class Augment(Section):
@@ -24,6 +24,14 @@ class DatasetOptions(Section):
     classes: int | None = Field(None, ge=2, description="number of classes; null: found in the data")
     split_seed: int = Field(0, ge=0, description="fixes the splits, independent of `seed`")
     augment: Augment = Augment()
+
+    @field_validator("image_size")
+    @classmethod
+    def _square_is_one_number(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
+        """32 and [32, 32] are the same size, so they must be the same configuration."""
+        if min(value if isinstance(value, tuple) else (value,)) < 1:
+            raise ValueError("must be at least 1 pixel")
+        return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
 
     @property
     def size(self) -> tuple[int, int]:

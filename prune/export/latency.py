@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from prune.environment import _cpu_model as cpu_model
+from prune.environment import cpu_model
 from prune.errors import UserError
 from prune.export.loading import build_dense, load
 from prune.export.locate import StateModel

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from prune.config.section import Section
+from prune.section import Section
 from prune.criteria import CRITERIA
 
 

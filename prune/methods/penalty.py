@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from prune.config.section import Section
+from prune.section import Section
 
 SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "exp_custom_exponents": lambda u, k: (math.exp(u**k) - 1) / (math.e - 1),

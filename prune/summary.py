@@ -52,7 +52,7 @@ def print_failures(failed: Sequence[tuple[RunDirectory, str]], console: Console 
 
 def wide_enough(console: Console) -> Console:
     """A pipe has no width: give the table room, so that no number is cut."""
-    return console if console.is_terminal else Console(width=120)
+    return console if console.is_terminal else Console(width=140)
 
 
 def _row(run: RunRecord) -> list[str]:

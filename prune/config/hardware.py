@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from prune.section import Section
+
+
+def _as_long_flag(value: str) -> str:
+    if not re.fullmatch(r"--[a-z][a-z-]*(=.+)?", value):
+        raise ValueError("write --name=value or --name")
+    return value
+
+
+SbatchFlag = Annotated[str, AfterValidator(_as_long_flag)]
 
 
 class HardwareConfig(Section):
@@ -42,4 +52,4 @@ class HardwareConfig(Section):
     max_requeues: int = Field(20, ge=0, description="how often a run may reach its time limit and go on")
     parallel: int = Field(256, ge=1, description="runs of the array at the same time")
     setup: list[str] = Field([], description="shell lines before Python starts: module load, conda activate, export")
-    sbatch: dict[str, Any] = Field({}, description="any other sbatch flags, without dashes: {mail-type: FAIL}")
+    sbatch: list[SbatchFlag] = Field([], description="any other sbatch flags, as sbatch takes them: [--mail-type=FAIL]")

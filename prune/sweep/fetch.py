@@ -37,7 +37,7 @@ def fetch_first(configs: Iterable[RunConfig]) -> None:
         process = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
     if process.returncode:
         last = (process.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(last.removeprefix("error: "))
+        raise UserError(last.removeprefix("error: ") if last.startswith("error: ") else f"fetching data failed ({last}).")
     sys.stderr.write(process.stderr)
 
 

@@ -127,7 +127,7 @@ class Monitor:
             if self._said.get(directory.path) != news:
                 self._said[directory.path] = news
                 accuracy = "" if row.test_accuracy is None else f", test accuracy {row.test_accuracy:.2f}"
-                place = f" (job {row.job}{f' on {row.host}' if row.host else ''})" if row.job else ""
+                place = f" (job {row.job}{f' on {row.node}' if row.node else ''})" if row.job else ""
                 print(f"{row.run}: {row.status}, state {row.state} of {row.states}{accuracy}{place}", file=sys.stderr)
 
 

@@ -129,11 +129,12 @@ def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> N
     )
     console.print(
         f"{len(plan)} runs: {counts}. To compute: {sum(cell.epochs_left for cell in left)} epochs, "
-        f"{_flops(_total(cell.flops_left for cell in left))} FLOPs, {_hours(_total(cell.hours for cell in left))} hours "
-        "at hardware.throughput_tflops.",
+        f"{_flops(_total(cell.flops_left for cell in left))} FLOPs, {_hours(_total(cell.hours for cell in left))} hours.",
         highlight=False,
         soft_wrap=True,
     )
+    if any(cell.hours is None for cell in left):
+        console.print("Hours need hardware.throughput_tflops, the training speed in 10^12 FLOP/s.", highlight=False)
     for folder in sorted({str(cell.directory.path.parent) for cell in plan}):
         console.print(f"Output: {folder}", highlight=False, soft_wrap=True)
 
@@ -148,4 +149,4 @@ def _flops(value: float | None) -> str:
 
 
 def _hours(value: float | None) -> str:
-    return "?" if value is None else f"{value:.2f}"
+    return "?" if value is None else f"{value:.2g}"

@@ -40,7 +40,7 @@ class Row:
     test_accuracy: float | None
     eta_seconds: float | None
     job: str | None
-    host: str | None
+    node: str | None
     error: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def row_of(run: RunRecord, waiting: str | None = None) -> Row:
         test_accuracy=run.states[-1]["test_accuracy_best"] if run.states else None,
         eta_seconds=_eta(run.metrics, sum(per_state) - done) if running else None,
         job=status.get("job_id") or (submission.job_id if submission is not None else None),
-        host=status.get("host") if word != "queued" else None,
+        node=(status.get("node") or status.get("host")) if not word.startswith("queued") else None,
         error=error if word in ("failed", "lost") else None,
     )
 
@@ -119,7 +119,7 @@ def table_of(rows: Iterable[Row], title: str) -> Table:
             _percent(row.test_accuracy),
             "–" if row.eta_seconds is None else duration(row.eta_seconds),
             row.job or "–",
-            row.host or "–",
+            row.node or "–",
         )
     return table
 

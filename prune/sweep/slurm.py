@@ -55,7 +55,10 @@ class SlurmBackend:
         # The copy of the code comes last, so that nothing in `setup` gets in front of it. `python -m` looks into the
         # working directory before PYTHONPATH, so that has to be the copy as well.
         first = [f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"', f"cd {code}"]
-        flags = {str(key).lstrip("-").replace("-", "_"): value for key, value in hardware.sbatch.items()}
+        flags: dict[str, Any] = {}
+        for flag in hardware.sbatch:
+            key, given, value = flag.removeprefix("--").partition("=")
+            flags[key.replace("-", "_")] = value if given else True  # submitit's spelling; so a flag replaces its own
         return {
             "name": f"prune-{sweep}",
             "partition": hardware.partition,
@@ -72,7 +75,7 @@ class SlurmBackend:
             "array_parallelism": hardware.parallel,
             "setup": [*hardware.setup, *first],
             # Clusters may forbid requeueing by default; without it a time limit would be the end.
-            "additional_parameters": {"requeue": True, **flags},
+            "additional_parameters": flags if "no_requeue" in flags else {"requeue": True, **flags},
         }
 
     def _with_threads(self, config: RunConfig, directory: RunDirectory) -> RunConfig:

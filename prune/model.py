@@ -76,7 +76,9 @@ def check_sizes(model: nn.Module, config: ModelConfig, shape: ViTShape) -> None:
         "depth": len(model.blocks),
         "embed_dim": model.embed_dim,
         "num_heads": block.attn.num_heads,
-        "mlp_ratio": block.mlp.fc1.out_features / model.embed_dim,
+        # A ratio that gives no whole number of neurons is rounded down, by timm as by `shape`.
+        "mlp_ratio": config.mlp_ratio if hidden == shape.mlp_hidden else hidden / model.embed_dim,
+    hidden = block.mlp.fc1.out_features
         "class_token": model.has_class_token,
     }
     for key, value in actual.items():

@@ -156,7 +156,7 @@ class Payload:
 
 def test_files_that_cannot_be_read_are_refused(compose: Compose, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
-    (tmp_path / "code.pth").write_bytes(pickle.dumps({"model": Payload(victim)}))
+    (tmp_path / "code.pth").write_bytes(pickle.dumps({"model": Payload(victim)}, protocol=2))
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00\x00")
     torch.save({"model": [1, 2, 3]}, tmp_path / "list.pth")
     for name, reason in {
@@ -179,6 +179,7 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(compose: Compose, monke
         return original(name, pretrained=False, **options)
 
     monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # the network is not to be tried
     with pytest.raises(UserError, match=r"model\.pretrained=true.*vit_tiny_patch16_224.*could not be fetched") as error:
         build(compose(*TINY, "model.pretrained=true"))
     assert "\n" not in str(error.value)
@@ -224,6 +225,13 @@ def test_conf_states_the_sizes_that_timm_has(compose: Compose, model: str, datas
 def test_sizes_and_names_that_do_not_fit_are_refused(compose: Compose, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(compose(*TINY, "model.pretrained=false", override))
+
+
+def test_a_ratio_without_a_whole_number_of_neurons_is_rounded_down(compose: Compose) -> None:
+    config = compose("dataset=digits", "model=vit_micro", "model.mlp_ratio=2.3")
+    model = build(config)
+    assert {block.mlp.fc1.out_features for block in model.blocks} == {110}  # 48 × 2.3 = 110.4
+    assert sum(parameter.numel() for parameter in model.parameters()) == config.shape().parameters().total
 
 
 def test_a_vit_with_unknown_parts_is_refused(compose: Compose) -> None:

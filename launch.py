@@ -8,6 +8,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+from prune.hydra_errors import in_one_sentence
 from prune.launching import run_single
 
 
@@ -17,4 +18,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence():
+        main()

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from prune.budget import StateBudget, budgets
+from prune.config.describe import show
 from prune.config.schema import RunConfig
 from prune.data import DATASETS
-from prune.data.base import ArraySplit
+from prune.data.base import ArraySplit, Splits
 from prune.data.loading import Loader, ResidentLoader
 from prune.data.statistics import DataFacts, data_facts
 from prune.errors import UserError
@@ -55,8 +56,7 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     dataset = DATASETS.load(config.dataset.name)(config.dataset)
     splits = dataset.load()
     facts = data_facts(directory.data, dataset, splits, config.hardware.workers)
-    if config.dataset.classes not in (None, len(facts.classes)):
-        raise UserError(f"dataset.classes={config.dataset.classes} but the data has {len(facts.classes)} classes.")
+    _check_data(config, splits, len(facts.classes))
     batch, seed = config.optim.batch_size, config.seed
     loader: Loader
     if isinstance(splits.train, ArraySplit):
@@ -72,6 +72,23 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     log.info("data: %s, %s images (train / val / test), %d classes", config.dataset.name, sizes, len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
     return Job(config, directory, stop, device, config.shape(len(facts.classes)), facts, loader, method, budgets(config))
+
+
+def _check_data(config: RunConfig, splits: Splits, classes: int) -> None:
+    """The data must be what the configuration says: the model is built from that."""
+    dataset = config.dataset
+    if dataset.classes not in (None, classes):
+        raise UserError(f"dataset.classes={dataset.classes} but the data has {classes} classes.")
+    for name in ("train", "val", "test"):
+        split = splits.of(name)
+        if not len(split):
+            raise UserError(f"dataset.name={dataset.name}: the {name} split has no images; change dataset.val_fraction.")
+        if isinstance(split, ArraySplit):
+            channels, *size = split.images.shape[1:]
+            if size != list(dataset.size):
+                raise UserError(f"dataset.image_size={show(dataset.image_size)} but the images are {show(size)}.")
+            if channels != dataset.channels:
+                raise UserError(f"dataset.channels={dataset.channels} but the images have {channels}.")
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from prune.cell import Outcome, run_cell
 from prune.config import RunConfig, parse
@@ -31,8 +31,10 @@ def read_config(config: DictConfig) -> RunConfig:
     try:
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         content: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is missing; give {error.full_key}=VALUE.") from None
     except OmegaConfBaseException as error:
-        raise UserError(f"the configuration cannot be resolved ({str(error).splitlines()[0]}).") from None
+        raise UserError(f"{error.full_key}: the configuration cannot be resolved ({str(error).splitlines()[0]}).") from None
     return parse(content)
 
 
@@ -64,7 +66,8 @@ def launch_cells(
         executor: makes a submitit executor (see the launcher plugin).
     """
     try:
-        configs = [_cell(compose, overrides) for overrides in matrix]
+        swept = {override for overrides in matrix for override in overrides if not all(override in cell for cell in matrix)}
+        configs = [_cell(compose, overrides, swept) for overrides in matrix]
         launchers = sorted({config.hardware.launcher for config in configs})
         if len(launchers) > 1:
             raise UserError(f"hardware cannot be swept over {' and '.join(launchers)}: choose one for the whole sweep.")
@@ -84,11 +87,13 @@ def launch_cells(
         return complain(error)
 
 
-def _cell(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str]) -> RunConfig:
+def _cell(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str], swept: set[str]) -> RunConfig:
     try:
         return read_config(compose(overrides))
     except UserError as error:
-        raise UserError(f"{' '.join(overrides)}: {error}") from None
+        # Name the cell by what tells it from the others.
+        cell = " ".join(override for override in overrides if override in swept)
+        raise UserError(f"{cell}: {error}" if cell else str(error)) from None
 
 
 def _discard(folder: str) -> None:

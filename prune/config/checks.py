@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from prune.budget import budgets
+from prune.config.describe import show
 from prune.config.schema import RunConfig
 from prune.errors import UserError
+from prune.methods import METHODS
 
 
 def cross_check(config: RunConfig) -> None:
@@ -16,13 +18,7 @@ def cross_check(config: RunConfig) -> None:
     _check_optimiser(config)
     _check_ranking(config)
     _check_hardware(config)
-    _method_class(config).check(config)
-
-
-def _method_class(config: RunConfig):  # type: ignore[no-untyped-def]
-    from prune.methods import METHODS
-
-    return METHODS.load(config.method.name)
+    METHODS.load(config.method.name).check(config)
 
 
 def _check_model(config: RunConfig) -> None:
@@ -30,7 +26,7 @@ def _check_model(config: RunConfig) -> None:
     for side in config.dataset.size:
         if side % model.patch_size:
             raise UserError(
-                f"dataset.image_size={config.dataset.image_size} is not divisible by model.patch_size={model.patch_size}."
+                f"dataset.image_size={show(config.dataset.image_size)} is not divisible by model.patch_size={model.patch_size}."
             )
     if model.embed_dim % model.num_heads:
         raise UserError(f"model.embed_dim={model.embed_dim} is not divisible by model.num_heads={model.num_heads}.")
@@ -49,16 +45,19 @@ def _check_schedule(config: RunConfig) -> None:
                 f"schedule.rates has {len(listed)} entries but schedule.states={schedule.states}; they must be equal."
             )
         if listed[0] != 0:
-            raise UserError(f"schedule.rates must start at 0 (state 0 is dense), not at {listed[0]}.")
+            raise UserError(f"schedule.rates must start at 0 (state 0 is dense), not at {listed[0]:g}.")
         if any(later < earlier for earlier, later in pairwise(listed)):
-            raise UserError(f"schedule.rates={listed} falls; each rate must be at least the one before.")
+            raise UserError(f"schedule.rates={show(listed)} falls; each rate must be at least the one before.")
         if not 0 < listed[-1] < 1:
-            raise UserError(f"schedule.rates must end above 0 and below 1, not at {listed[-1]}.")
+            raise UserError(f"schedule.rates must end above 0 and below 1, not at {listed[-1]:g}.")
     epoch = config.method.rewind_epoch
     if epoch is not None and epoch >= config.epochs(0):
+        first = "schedule.epochs" if schedule.epochs_first is None else "schedule.epochs_first"
         raise UserError(
-            f"method.rewind=epoch:{epoch} lies beyond state 0, whose epochs are 0 to {config.epochs(0) - 1} "
-            "(schedule.epochs_first)."
+            f"method.rewind=epoch:{epoch} lies beyond state 0: with {first}={config.epochs(0)} K must be less than "
+            f"{config.epochs(0)}."
+            if config.epochs(0)
+            else f"method.rewind=epoch:{epoch} needs epochs in state 0, but {first}=0; set method.rewind=init or none."
         )
 
 
@@ -68,8 +67,6 @@ def _check_optimiser(config: RunConfig) -> None:
         raise UserError(
             f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.epochs={config.schedule.epochs})."
         )
-    if not all(0 <= beta < 1 for beta in optim.betas):
-        raise UserError(f"optim.betas={list(optim.betas)} must lie in [0, 1).")
 
 
 def _check_hardware(config: RunConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from prune.config.checks import cross_check
-from prune.config.schema import RunConfig
+from prune.config.describe import allowed, owners, section_of, show
+from prune.config.schema import CHOSEN_BY_NAME, RunConfig
 from prune.errors import UserError
+from prune.section import Section
 
 
 def parse(config: Mapping[str, Any]) -> RunConfig:
@@ -22,12 +24,12 @@ def parse(config: Mapping[str, Any]) -> RunConfig:
     launch directory while composing.
 
     Raises:
-        UserError: one sentence per wrong key, joined by semicolons.
+        UserError: what is wrong with each key, joined by semicolons.
     """
     try:
         parsed = RunConfig.model_validate(_absolute_paths(config))
     except ValidationError as error:
-        raise UserError("; ".join(_sentence(config, detail) for detail in error.errors()) + ".") from None
+        raise UserError("; ".join(_problems(config, error)) + ".") from None
     cross_check(parsed)
     return parsed
 
@@ -41,42 +43,70 @@ def _absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _sentence(config: Mapping[str, Any], detail: ErrorDetails) -> str:
-    # A union's branch or a nested model's class is part of pydantic's location, but not of the key a user wrote.
-    path = [part for part in detail["loc"] if _is_key(part)]
-    key = ".".join(str(part) for part in path)
-    if detail["type"] == "extra_forbidden":
-        return f"{key} is not a key of the configuration{_suggestion(config, path)}"
-    if detail["type"] == "missing":
-        return f"{key} is missing"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if detail["type"] == "literal_error":
-        message = "choose one of " + str(detail["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
-    return f"{key}={detail['input']!r}: {message[0].lower()}{message[1:]}"
+def _problems(config: Mapping[str, Any], error: ValidationError) -> list[str]:
+    """One problem a key: pydantic reports each branch of a union, and each entry of a list, by itself."""
+    found: dict[str, str] = {}
+    for detail in error.errors():
+        path, sections = _locate(config, detail["loc"])
+        key = ".".join(path)
+        if key not in found:
+            found[key] = _problem(config, detail, path, sections)
+    return list(found.values())
 
 
-def _is_key(part: Any) -> bool:
-    return isinstance(part, int) or not (
-        part in {"int", "float", "bool", "str"} or part.startswith(("literal[", "tuple[", "function-", "constrained-"))
-    )
+def _locate(config: Mapping[str, Any], location: Sequence[int | str]) -> tuple[list[str], list[type[Section]]]:
+    """The key at pydantic's location, part by part, and the sections on the way to it.
+
+    What follows a key that is no section (a union's branch, a list's index) is not part of what a user wrote.
+    """
+    path: list[str] = []
+    sections: list[type[Section]] = [RunConfig]
+    for part in map(str, location):
+        path.append(part)
+        below = _section(config, sections[-1], part)
+        if below is None:
+            break
+        sections.append(below)
+    return path, sections
 
 
-def _suggestion(config: Mapping[str, Any], path: list[Any]) -> str:
-    known = _known_keys(config, path[:-1])
-    close = difflib.get_close_matches(str(path[-1]), known, n=1)
-    return f"; did you mean {'.'.join([*map(str, path[:-1]), close[0]])}?".rstrip("?") + "" if close else ""
+def _section(config: Mapping[str, Any], parent: type[Section], key: str) -> type[Section] | None:
+    if parent is RunConfig and key in CHOSEN_BY_NAME:
+        return CHOSEN_BY_NAME[key]().load(str(config[key]["name"])).Options
+    return section_of(parent.model_fields[key]) if key in parent.model_fields else None
 
 
-def _known_keys(config: Mapping[str, Any], parents: list[Any]) -> list[str]:
-    """Keys that the schema has below `parents`."""
-    from prune.data import DATASETS
-    from prune.methods import METHODS
+def _problem(config: Mapping[str, Any], detail: ErrorDetails, path: list[str], sections: list[type[Section]]) -> str:
+    key, leaf = ".".join(path), path[-1]
+    parent = sections[len(path) - 1]
+    if leaf not in parent.model_fields:
+        return f"{key} is not a key of this configuration ({_advice(config, path, parent)})"
+    field = parent.model_fields[leaf]
+    value: Any = config
+    for part in path:
+        if not isinstance(value, Mapping) or part not in value:
+            return f"{key} is missing"
+        value = value[part]
+    if detail["type"] == "value_error":
+        return f"{key}={show(value)} {detail['msg'].removeprefix('Value error, ')}"
+    return f"{key}={show(value)} must be {allowed(key, field)}"
 
-    model: Any = RunConfig
-    for part in parents:
-        if model is RunConfig and part in ("method", "dataset"):
-            registry = METHODS if part == "method" else DATASETS
-            model = registry.load(str(config[part]["name"])).Options
-        else:
-            model = model.model_fields[part].annotation
-    return list(model.model_fields)
+
+def _advice(config: Mapping[str, Any], path: list[str], parent: type[Section]) -> str:
+    """What the user may have meant by an unknown key: one of another section, one spelt alike, or else what there is."""
+    *parents, leaf = path
+    others = owners(parents[0], ".".join([*parents[1:], leaf])) if parents else []
+    if others:
+        return f"it is one of {', '.join(f'{parents[0]}={name}' for name in others)}"
+    elsewhere = [
+        f"{name}.{leaf}"
+        for name in RunConfig.model_fields
+        if (section := _section(config, RunConfig, name)) is not None and leaf in section.model_fields
+    ]
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere)}?"
+    close = difflib.get_close_matches(leaf, parent.model_fields, n=1)
+    if close:
+        return f"did you mean {'.'.join([*parents, close[0]])}?"
+    place = ".".join(parents)
+    return f"{place or 'it'} has {', '.join(parent.model_fields)}"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from prune.config.hardware import HardwareConfig
-from prune.section import Section
 from prune.data.options import DatasetOptions
+from prune.errors import UserError
 from prune.methods.options import MethodOptions
+from prune.registry import Registry
+from prune.section import Section
 from prune.shape import ViTShape
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelConfig(Section):
@@ -54,7 +58,7 @@ class OptimConfig(Section):
     name: Literal["sgd", "adamw"]
     lr: float = Field(gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW only")
+    betas: tuple[Share, Share] = Field((0.9, 0.999), description="AdamW only")
     weight_decay: float = Field(ge=0)
     decay: Literal["all", "matrices"] = Field("all", description="which parameters decay: all, or matrices only")
     batch_size: int = Field(ge=1)
@@ -87,17 +91,31 @@ class LoggerConfig(Section):
     artifacts: bool = Field(False, description="upload each state's compact model")
 
 
-def _options_of(kind: str) -> Any:
+def _datasets() -> Registry:
+    from prune.data import DATASETS
+
+    return DATASETS
+
+
+def _methods() -> Registry:
+    from prune.methods import METHODS
+
+    return METHODS
+
+
+CHOSEN_BY_NAME: dict[str, Callable[[], Registry]] = {"dataset": _datasets, "method": _methods}
+"""Sections whose keys depend on their `name`; the registry that knows."""
+
+
+def _options_of(section: str) -> Any:
     """A validator that picks the options class of the section's `name` from its registry."""
 
     def pick(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        from prune.data import DATASETS
-        from prune.methods import METHODS
-
-        registry = METHODS if kind == "method" else DATASETS
-        return registry.load(str(value.get("name"))).Options.model_validate(value)
+        if value.get("name") is None:
+            raise UserError(f"{section}.name is missing; choose one of {', '.join(CHOSEN_BY_NAME[section]().names())}.")
+        return CHOSEN_BY_NAME[section]().load(str(value["name"])).Options.model_validate(value)
 
     return BeforeValidator(pick)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,6 +21,7 @@ class FolderAugment(Augment):
 
 class ImageFolderOptions(DatasetOptions):
     root: str = Field(description="folder with train/ and test/ or val/")
+    channels: Literal[1, 3] = Field(3, description="1: grey; 3: RGB")
     val_fraction: float = Field(0.1, gt=0, lt=1, description="share split off train/ where a part is missing")
     augment: FolderAugment = FolderAugment()
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, field_validator
 
 from prune.section import Section
+
+Pixels = Annotated[int, Field(ge=1)]
 
 
 class Augment(Section):
@@ -19,7 +23,7 @@ class DatasetOptions(Section):
 
     name: str
     root: str | None = Field(None, description="folder that holds (or receives) the files; null: needs none")
-    image_size: int | tuple[int, int] = Field(description="pixels, or [height, width]")
+    image_size: Pixels | tuple[Pixels, Pixels] = Field(description="pixels, or [height, width]")
     channels: int = Field(3, ge=1, description="colour channels")
     classes: int | None = Field(None, ge=2, description="number of classes; null: found in the data")
     split_seed: int = Field(0, ge=0, description="fixes the splits, independent of `seed`")
@@ -29,8 +33,6 @@ class DatasetOptions(Section):
     @classmethod
     def _square_is_one_number(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
         """32 and [32, 32] are the same size, so they must be the same configuration."""
-        if min(value if isinstance(value, tuple) else (value,)) < 1:
-            raise ValueError("must be at least 1 pixel")
         return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
 
     @property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from prune.section import Section
 from prune.criteria import CRITERIA
+from prune.section import Section
 
 
 class MethodOptions(Section):
@@ -19,7 +19,9 @@ class MethodOptions(Section):
     scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
     pools: Literal["separate", "joint"] = Field("separate", description="rank heads and neurons apart, or together")
     targets: Literal["both", "head", "mlp"] = Field("both", description="which kinds of unit are pruned")
-    min_per_block: int | Literal["auto"] = Field("auto", description="units of each kind every block keeps at least")
+    min_per_block: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="units of each kind every block keeps at least"
+    )
     calibration_batches: int = Field(8, ge=1, description="training batches for criteria that need data")
     rewind: str = Field("none", description="init | epoch:K | none: where the kept weights return to in each state")
 
@@ -27,21 +29,14 @@ class MethodOptions(Section):
     @classmethod
     def _criterion_known(cls, value: str) -> str:
         if value not in CRITERIA:
-            raise ValueError(f"choose one of {', '.join(CRITERIA.names())}")
-        return value
-
-    @field_validator("min_per_block")
-    @classmethod
-    def _floor_not_negative(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 0:
-            raise ValueError("must be auto or at least 0")
+            raise ValueError(f"must be one of {', '.join(CRITERIA.names())}")
         return value
 
     @field_validator("rewind")
     @classmethod
     def _rewind_form(cls, value: str) -> str:
         if not re.fullmatch(r"init|none|epoch:\d+", value):
-            raise ValueError("choose init, none or epoch:K (K an epoch of state 0)")
+            raise ValueError("must be init, none or epoch:K (K an epoch of state 0)")
         return value
 
     @property

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,7 +27,9 @@ class PenaltyOptions(Section):
     schedule: Literal["exp_custom_exponents", "exp_custom", "x", "x^2", "x^3", "exp"] = Field(
         "exp_custom_exponents", description="the shape of λ's growth"
     )
-    ceiling: float | Literal["auto"] = Field(1.0, description="λ at the end of the ramp; auto: the smallest that suffices")
+    ceiling: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        1.0, description="λ at the end of the ramp; 0: off; auto: the smallest that suffices"
+    )
     exponents: float = Field(4.0, gt=0, description="k of exp_custom_exponents")
 
 

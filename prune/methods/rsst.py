@@ -40,8 +40,6 @@ class RSST(Method):
     def check(cls, config: RunConfig) -> None:
         options = config.method
         assert isinstance(options, RSSTOptions)
-        if options.penalty.ceiling != "auto" and options.penalty.ceiling < 0:
-            raise UserError(f"method.penalty.ceiling={options.penalty.ceiling:g} must be auto or at least 0.")
         if options.ramp < 1 and config.schedule.epochs < 2:
             raise UserError(
                 f"method.ramp={options.ramp:g} with schedule.epochs={config.schedule.epochs} leaves no epoch to recover in; "

@@ -1,0 +1,62 @@
+"""Hydra's own paragraphs about a key or an option that is not there, in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+FULL = "HYDRA_FULL_ERROR"
+
+
+@contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """Within this context Hydra's complaints are one sentence and exit code 1. Whoever sets HYDRA_FULL_ERROR sees them all."""
+    if FULL in os.environ:
+        yield
+        return
+    os.environ[FULL] = "1"  # Hydra then raises what it would print; nothing else in this program reads the variable
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if isinstance(error, ValueError) and not str(error).startswith("Config group override"):
+            raise  # not Hydra's
+        print(f"error: {explain(str(error))}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        del os.environ[FULL]
+
+
+def explain(text: str) -> str:
+    """The sentence for what Hydra says while composing; its own first line where there is nothing to add."""
+    options = re.search(
+        r"Could not find '(?P<choice>.+)'\s+Available options in '(?P<group>.+)':\n(?P<names>(?:\t.+\n)+)", text
+    )
+    if options:
+        group = options["group"]
+        return f"{group}={options['choice'].removeprefix(f'{group}/')} must be one of {', '.join(options['names'].split())}."
+    unknown = re.match(r"Could not override '(?P<key>[^']+)'", text) or re.search(r"'(?P<key>[^']+)' does not exist", text)
+    if unknown:
+        key = unknown["key"]
+        return f"{key} is not a key of this configuration ({_meant(key) or '--cfg job shows them all'})."
+    first, *rest = [line.strip().rstrip(".") for line in text.strip().splitlines()]
+    return f"{first} ({rest[0]})." if first.startswith("Error parsing override") and rest else f"{first}."
+
+
+def _meant(key: str) -> str | None:
+    """One spelt alike, the option that has it, or one of the same name in another section."""
+    from prune.config.describe import all_keys, owners
+
+    known = {name for name, _, _ in all_keys()}
+    group, _, leaf = key.partition(".")
+    if key in known:
+        return f"it is one of {', '.join(f'{group}={name}' for name in owners(group, leaf))}"
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    same_leaf = sorted(name for name in known if name.endswith(f".{key}"))
+    return f"did you mean {' or '.join(close or same_leaf)}?" if close or same_leaf else None

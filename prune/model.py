@@ -72,13 +72,13 @@ def check_sizes(model: nn.Module, config: ModelConfig, shape: ViTShape) -> None:
     if not isinstance(model, VisionTransformer):
         raise UserError(f"model.name={config.name!r} is a {type(model).__name__}, not a timm VisionTransformer.")
     block: Any = model.blocks[0]
+    hidden = block.mlp.fc1.out_features
     actual = {
         "depth": len(model.blocks),
         "embed_dim": model.embed_dim,
         "num_heads": block.attn.num_heads,
         # A ratio that gives no whole number of neurons is rounded down, by timm as by `shape`.
         "mlp_ratio": config.mlp_ratio if hidden == shape.mlp_hidden else hidden / model.embed_dim,
-    hidden = block.mlp.fc1.out_features
         "class_token": model.has_class_token,
     }
     for key, value in actual.items():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from prune.data.base import ArraySplit, Splits
+from prune.data.digits import Digits
 from prune.data.loading import PADDING_LABEL, ResidentLoader, augment_batch
 from prune.data.options import Augment
 from prune.data.statistics import DataFacts, data_facts
@@ -82,8 +83,6 @@ def test_training_images_have_mean_zero_and_std_one() -> None:
 
 
 def test_facts_are_the_training_splits_moments(compose: Compose, tmp_path: Path) -> None:
-    from prune.data.digits import Digits
-
     config = compose("dataset=digits")
     dataset = Digits(config.dataset)
     splits = dataset.load()
@@ -114,6 +113,26 @@ def test_normalisation_reaches_the_model(compose_tiny: Compose, tmp_path: Path) 
     test = torch.cat(seen)
     assert abs(test.mean()) < 0.1  # by the training split's moments, which are close to the test split's
     assert abs(test.std() - 1) < 0.1
+
+
+def test_evaluation_is_the_mean_over_every_image_once(compose_tiny: Compose, tmp_path: Path) -> None:
+    """Loss and accuracy of a real run, whatever the batch size, against one pass over scikit-learn's digits."""
+    config = compose_tiny("method=dense", "hardware.eval_batch_size=50")
+    job = prepare(config, RunDirectory(tmp_path), Stop(), threads=1)
+    state = PruningState(job, 0, build_model(config.model, job.shape, 0), KeepSet.dense(job.shape))
+    splits = Digits(config.dataset).load()
+    assert isinstance(splits.train, ArraySplit)
+    mean, std = splits.train.images.mean() / 255, splits.train.images.std() / 255
+    for name in ("val", "test"):
+        split = splits.of(name)
+        images = torch.from_numpy((split.images / 255 - mean) / std).to(torch.float32)
+        with torch.no_grad():
+            chances = torch.softmax(state.model.eval()(images).double(), dim=1).numpy()
+        right = [chance.argmax() == label for chance, label in zip(chances, split.labels, strict=True)]
+        losses = [-np.log(chance[label]) for chance, label in zip(chances, split.labels, strict=True)]
+        loss, accuracy = state.measure(name)
+        assert accuracy == pytest.approx(100 * sum(right) / len(right))
+        assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)  # float32 logits and sums
 
 
 # ---- augmentation -------------------------------------------------------------------------------------------------------

@@ -100,6 +100,8 @@ class LocalBackend:
             signal.signal(signal.SIGINT, interrupt)
 
     def verdict(self, directory: RunDirectory) -> str:
+        if (read_json(directory.status) or {}).get("status") == "preempted":
+            return "was told to stop"
         code = self._ended.get(directory.path)
         return "was killed, or its process ended without a result" + (f" (exit code {code})" if code else "")
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from prune.files import read_json
 from prune.rundir import RunDirectory, read_run
+from prune.status import effective_status
 from prune.sweep.backend import Backend
 from prune.sweep.rows import Row, counts, row_of, table_of
 from prune.sweep.slurm_queue import JobState
@@ -44,6 +46,7 @@ class Monitor:
         self._jobs: dict[Path, JobState] = {}
         self._polled = float("-inf")
         self._answered = time.monotonic()
+        self._silent = False
         self._over_since: dict[Path, float] = {}
         self._said: dict[Path, tuple[str, int]] = {}
 
@@ -84,19 +87,20 @@ class Monitor:
     def _poll(self, directories: Sequence[RunDirectory]) -> None:
         self._polled = time.monotonic()
         answer = self.backend.poll(directories)
+        self._silent = answer is None
         if answer is None:
             return
         self._answered, self._jobs = self._polled, answer
         for directory in directories:
             job = answer.get(directory.path)
-            if job is None or not (job.over or job.state == "GONE"):
+            if job is None or not job.over:
                 self._over_since.pop(directory.path, None)
             else:
                 self._over_since.setdefault(directory.path, self._polled)
 
     def _judge(self, directory: RunDirectory) -> None:
         """Note a run as done or failed, if it is."""
-        status = read_run(directory.path).status
+        status = effective_status(read_json(directory.status) or {})
         word, path = status.get("status"), directory.path
         if word == "done":
             self._done.add(path)
@@ -104,8 +108,10 @@ class Monitor:
             self.failures[path] = status.get("error") or "failed"
         elif path in self._over_since:
             if time.monotonic() - self._over_since[path] >= SETTLE_SECONDS:
-                self._fail(directory, _returned(directory) or self.backend.verdict(directory))
-        elif path not in self._jobs and word in ("preempted", "lost"):  # started elsewhere, so nobody will requeue it
+                saved = "; it has saved, and the same command goes on from there" if word == "preempted" else ""
+                self._fail(directory, _returned(directory) or f"{self.backend.verdict(directory)}{saved}")
+        elif not self._silent and path not in self._jobs and word in ("preempted", "lost"):
+            # It is no job of the scheduler's, so nobody will start it again.
             self._fail(directory, "was stopped" if word == "preempted" else "was killed, or its machine is gone")
         elif word != "running" and time.monotonic() - self._answered >= UNANSWERED_SECONDS:
             self._fail(directory, "gives no sign of life, and the scheduler has not answered for 15 minutes")

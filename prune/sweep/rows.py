@@ -39,6 +39,7 @@ class Row:
     val_accuracy: float | None
     test_accuracy: float | None
     eta_seconds: float | None
+    executor: str | None
     job: str | None
     node: str | None
     error: str | None
@@ -48,11 +49,17 @@ class Row:
 
     @property
     def over(self) -> bool:
-        return self.status in ("done", "failed", "lost")
+        """Whether nothing more will happen by itself. (SLURM may start a preempted run again.)"""
+        return self.status in ("done", "failed", "lost") or (self.status == "preempted" and self.executor != "slurm")
 
 
-def row_of(run: RunRecord, waiting: str | None = None) -> Row:
-    """The row of a run; `waiting` replaces the status of one that SLURM has in its queue."""
+def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None) -> Row:
+    """The row of a run.
+
+    Args:
+        waiting: replaces the status of a run that SLURM has in its queue.
+        ended: how the job of a run ended that is not running any more and did not finish.
+    """
     schedule, status = run.config["schedule"], run.status
     states = schedule["states"]
     per_state = [schedule["epochs"]] * states
@@ -63,7 +70,9 @@ def row_of(run: RunRecord, waiting: str | None = None) -> Row:
     word, error = status.get("status", "queued"), status.get("error")
     submission = read_submission(run.directory)
     if submission is not None and submission.verdict and word in ("queued", "lost", "preempted", "running"):
-        word, error = "failed", submission.verdict
+        ended = submission.verdict
+    if ended:
+        word, error = "failed", ended
     if waiting and word in ("queued", "lost", "preempted"):
         word = waiting
     running = word == "running"
@@ -79,6 +88,7 @@ def row_of(run: RunRecord, waiting: str | None = None) -> Row:
         val_accuracy=run.metrics[-1]["val_accuracy"] if run.metrics else None,
         test_accuracy=run.states[-1]["test_accuracy_best"] if run.states else None,
         eta_seconds=_eta(run.metrics, sum(per_state) - done) if running else None,
+        executor=submission.executor if submission is not None else None,
         job=status.get("job_id") or (submission.job_id if submission is not None else None),
         node=(status.get("node") or status.get("host")) if not word.startswith("queued") else None,
         error=error if word in ("failed", "lost") else None,

@@ -36,7 +36,7 @@ class JobState:
 
     @property
     def over(self) -> bool:
-        return self.state in ENDED or self.stuck
+        return self.state in ENDED or self.state == "GONE" or self.stuck
 
 
 GONE = JobState("GONE")

@@ -16,7 +16,7 @@ from prune.errors import UserError
 from prune.rundir import RunRecord, find_runs
 from prune.summary import wide_enough
 from prune.sweep.rows import Row, counts, row_of, table_of
-from prune.sweep.slurm_queue import JobState, queue_states
+from prune.sweep.slurm_queue import GONE, JobState, in_words, queue_states
 from prune.sweep.submission import read_submission
 
 WATCH_SECONDS = 2.0
@@ -65,19 +65,26 @@ def read_rows(sweep: Path) -> list[Row]:
 
 
 def _row(run: RunRecord, queue: dict[str, JobState]) -> Row:
-    submission = read_submission(run.directory)
-    job = queue.get(submission.job_id) if submission is not None else None
-    waiting = f"queued ({job.reason})" if job is not None and job.state == "PENDING" and job.reason else None
-    return row_of(run, waiting)
+    job = queue.get(run.id)
+    if job is None:
+        return row_of(run)
+    if job.over:
+        return row_of(run, ended=in_words(job))
+    return row_of(run, f"queued ({job.reason})" if job.state == "PENDING" and job.reason else None)
 
 
 def _queue(runs: list[RunRecord]) -> dict[str, JobState]:
-    """SLURM's view of the runs that wait for a job; nothing where there is no SLURM."""
-    submissions = [read_submission(run.directory) for run in runs if run.status.get("status") in ("queued", "preempted")]
-    ids = [submission.job_id for submission in submissions if submission is not None and submission.executor == "slurm"]
-    return (queue_states(ids) if ids else None) or {}
+    """SLURM's view of the runs that wait for a job, by their names; nothing where there is no SLURM."""
+    jobs = {}
+    for run in runs:
+        submission = read_submission(run.directory)
+        waits = run.status.get("status") in ("queued", "preempted")
+        if waits and submission is not None and submission.executor == "slurm":
+            jobs[run.id] = submission.job_id
+    states = queue_states(list(jobs.values())) if jobs else None
+    return {} if states is None else {run: states.get(job_id, GONE) for run, job_id in jobs.items()}
 
 
 def _view(rows: list[Row], sweep: Path) -> Group:
     problems = [Text(f"{row.run}: {row.error}", style="red") for row in rows if row.error]
-    return Group(table_of(rows, f"{sweep}: {counts(rows)}"), *problems)
+    return Group(table_of(rows, str(sweep)), Text(f"{len(rows)} runs: {counts(rows)}"), *problems)

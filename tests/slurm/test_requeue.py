@@ -92,7 +92,7 @@ def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
 
 
 def test_a_lost_node_without_requeueing_is_a_failure(sweep: Sweep) -> None:
-    process = sweep.launch("schedule.epochs_first=400,3", "hardware.cpus=2", "hardware.sbatch=[--no-requeue]")
+    process = sweep.launch("schedule.epochs_first=400,3", "hardware.cpus=2", "hardware.sbatch=['--no-requeue']")
     until(lambda: len(sweep.runs()) == 2, "the submission")
     lost, fine = sweep.run_where("epochs_first", 400), sweep.run_where("epochs_first", 3)
     try:

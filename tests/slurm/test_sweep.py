@@ -70,7 +70,7 @@ def test_jobs_run_the_code_of_their_submission(sweep: Sweep, tmp_path: Path) -> 
     code = "import atexit, os, sys\nif 'SLURM_PROCID' in os.environ:\n    atexit.register(lambda: 'prune' in sys.modules and "
     sweep.variables = sitecustomize(tmp_path / "site", f"{code}open({str(where)!r}, 'w').write(sys.modules['prune'].__file__))")
     sweep.variables["PYTHONPATH"] += f"{os.pathsep}{checkout}"
-    process = sweep.launch("hardware.wait=false", "hardware.sbatch=[--hold]")
+    process = sweep.launch("hardware.wait=false", "hardware.sbatch=['--hold']")
     exit_code, output, errors = sweep.finish(process, 30)
     assert exit_code == 0, errors
     (run,) = sweep.runs()
@@ -133,7 +133,7 @@ def test_data_is_fetched_before_submission_and_never_by_jobs(sweep: Sweep, tmp_p
     assert (tmp_path / "data" / "cifar-10-batches-py").is_dir()
 
     # Files that vanish after submission are an error of the job, not a download by it.
-    process = sweep.launch(*tiny, "schedule.epochs=1", "schedule.epochs_first=2", "hardware.sbatch=[--hold]")
+    process = sweep.launch(*tiny, "schedule.epochs=1", "schedule.epochs_first=2", "hardware.sbatch=['--hold']")
     until(lambda: len(sweep.runs()) == 2, "the submission")
     run = sweep.run_where("epochs_first", 2)
     job = until(lambda: (run / "submission.json").exists() and sweep.job(run), "the job")

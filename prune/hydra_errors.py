@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 FULL = "HYDRA_FULL_ERROR"
@@ -27,14 +27,18 @@ def in_one_sentence() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if isinstance(error, ValueError) and not str(error).startswith("Config group override"):
             raise  # not Hydra's
-        print(f"error: {explain(str(error))}", file=sys.stderr)
+        print(f"error: {explain(error)}", file=sys.stderr)
         sys.exit(1)
     finally:
         del os.environ[FULL]
 
 
-def explain(text: str) -> str:
+def explain(error: Exception) -> str:
     """The sentence for what Hydra says while composing; its own first line where there is nothing to add."""
+    text = str(error).strip()
+    lines = [line.strip().rstrip(".") for line in text.splitlines()]
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} cannot be read ({lines[-1] if lines[0].startswith('Error parsing') else lines[0]})."
     options = re.search(
         r"Could not find '(?P<choice>.+)'\s+Available options in '(?P<group>.+)':\n(?P<names>(?:\t.+\n)+)", text
     )
@@ -45,8 +49,7 @@ def explain(text: str) -> str:
     if unknown:
         key = unknown["key"]
         return f"{key} is not a key of this configuration ({_meant(key) or '--cfg job shows them all'})."
-    first, *rest = [line.strip().rstrip(".") for line in text.strip().splitlines()]
-    return f"{first} ({rest[0]})." if first.startswith("Error parsing override") and rest else f"{first}."
+    return f"{lines[0]}."
 
 
 def _meant(key: str) -> str | None:

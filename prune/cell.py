@@ -19,7 +19,7 @@ from prune.errors import Preempted, UserError
 from prune.files import read_json, write_text
 from prune.identity import run_directory
 from prune.lock import RunLock
-from prune.logs import log_file
+from prune.logs import FILE_ONLY, log_file
 from prune.rundir import RunDirectory
 from prune.status import Heartbeat, StatusFile
 from prune.stop import Stop
@@ -52,7 +52,6 @@ def run_cell(config: RunConfig) -> Outcome:
         with RunLock(directory.lock) as lock, log_file(directory.log), Stop() as stop:
             return _run_locked(config, directory, lock, stop)
     except UserError as error:  # before the lock was ours: nothing may be written here
-        log.error("%s", error)
         return Outcome(directory, "failed", str(error))
 
 
@@ -75,10 +74,14 @@ def _run_locked(config: RunConfig, directory: RunDirectory, lock: RunLock, stop:
         log.warning("stopped by %s; saved. The same command goes on from here.", error)
         status.update(status="preempted")
         return Outcome(directory, "preempted", signals=frozenset(stop.received))
+    except KeyboardInterrupt:  # the second Ctrl-C: at once, without saving
+        status.update(status="preempted")
+        raise
     except Exception as error:
         known = isinstance(error, UserError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
-        log.error("%s", text, exc_info=None if known else error)
+        # The sentence is shown once, at the end; a traceback is for the log alone.
+        log.error("%s", text, exc_info=None if known else error, extra=FILE_ONLY)
         _record_failure(status, text, None if known else traceback.format_exc())
         return Outcome(directory, "failed", text)
     status.update(status="done")

@@ -12,6 +12,9 @@ from rich.logging import RichHandler
 
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
+FILE_ONLY = {"file_only": True}
+"""`log.error(…, extra=FILE_ONLY)`: for the run's log; the console will show it another way."""
+
 
 def setup_console() -> None:
     """Show our own messages on stderr; other libraries' only from warnings on."""
@@ -25,6 +28,7 @@ def setup_console() -> None:
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter(FORMAT))
+    handler.addFilter(lambda record: not getattr(record, "file_only", False))
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("prune").setLevel(logging.INFO)

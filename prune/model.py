@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +165,38 @@ def timm_weights(name: str) -> dict[str, Tensor]:
     if not timm.is_model(name):
         raise UserError(f"model.name={name!r} is not a timm model; `timm.list_models('vit*')` lists them.")
     try:
-        return timm.create_model(name, pretrained=True).state_dict()
+        with _hub_quiet_and_quick():
+            return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # whatever the hub's client raises without network or without such weights
         raise UserError(
             f"model.pretrained=true: the weights of {name} could not be fetched ({type(error).__name__}); fetch them on "
             "a machine with network (python -m prune data fetch), or set model.pretrained to a local file or to false."
         ) from None
+
+
+@contextmanager
+def _hub_quiet_and_quick() -> Iterator[None]:
+    """Without a network, use what is cached or fail at once: the hub's client would retry, aloud, for most of a minute."""
+    from huggingface_hub import constants
+
+    chatter = logging.getLogger("huggingface_hub")
+    level, offline = chatter.level, constants.HF_HUB_OFFLINE
+    chatter.setLevel(logging.ERROR)
+    constants.HF_HUB_OFFLINE = offline or not _reachable(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        chatter.setLevel(level)
+        constants.HF_HUB_OFFLINE = offline
+
+
+def _reachable(address: str) -> bool:
+    """Whether the host answers at all. Behind a proxy that cannot be told, so the client may try."""
+    if urllib.request.getproxies():
+        return True
+    parts = urllib.parse.urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 443), timeout=5).close()
+    except OSError:
+        return False
+    return True

@@ -106,9 +106,9 @@ class PruningState:
         """Add this step's L2 penalty λ = `strength` on the marked units (see `UnitPenalty`)."""
         self._marking().apply(strength, self.lr)
 
-    def marked_norm_ratio(self) -> float:
-        """Norm of the marked units now / when they were marked."""
-        return self._marking().norm() / self._marked_norm if self._marked_norm else 0.0
+    def marked_norm_ratio(self) -> float | None:
+        """Norm of the marked units now / when they were marked; None if no unit is marked."""
+        return self._marking().norm() / self._marked_norm if self._marked_norm else None
 
     def evaluate(self, only: KeepSet | None = None) -> float:
         """Validation accuracy in percent, of the model or of what it would be with only the units of `only`."""

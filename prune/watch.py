@@ -88,7 +88,7 @@ class Watcher:
             line["state"], line["rate"], f"{line['parameters']:,}", line["best_epoch"],
             line["test_accuracy_best"], line["test_accuracy_final"],
         )  # fmt: skip
-        if line["marked_norm_ratio"] is not None:
+        if line["marked_norm_ratio"] is not None:  # units were marked, and are gone
             log.info(
                 "state %2d removal: marked norm ratio %.2e, val accuracy %.2f before, %.2f after",
                 line["state"], line["marked_norm_ratio"],

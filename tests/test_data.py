@@ -114,15 +114,17 @@ def test_the_number_of_pairs_is_a_key(compose: Compose) -> None:
 # ---- CIFAR --------------------------------------------------------------------------------------------------------------
 
 
-def write_cifar(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[np.ndarray, list[int]]]:
-    """A small archive in CIFAR's on-disk format, unpacked under `root`; torchvision is told its checksums."""
+def write_cifar(
+    root: Path, name: str, monkeypatch: pytest.MonkeyPatch, per_class: int | None = None
+) -> dict[str, tuple[np.ndarray, list[int]]]:
+    """A small archive (`per_class` images of each class in each file) in CIFAR's on-disk format, unpacked under `root`; torchvision is told its checksums."""
     kind, fine = (CIFAR10, "labels") if name == "cifar10" else (CIFAR100, "fine_labels")
     classes = 10 if name == "cifar10" else 100
     folder = root / kind.base_folder
     folder.mkdir(parents=True)
     draw = np.random.default_rng(0)
     content = {split: (np.empty((0, 3072), np.uint8), list[int]()) for split in ("train", "test")}
-    size = 20 * classes if name == "cifar10" else 10 * classes
+    size = classes * (per_class or (20 if name == "cifar10" else 10))
 
     def write(file: str, value: dict[str, Any]) -> list[str]:
         data = pickle.dumps(value)

@@ -80,9 +80,13 @@ class RSST(Method):
             return
         decay = simulate(growths, lrs, self.ceiling, momentum)
         if not decay.stable(decoupled=momentum is None):
+            effect = (
+                f"lr·λ reaches {decay.strongest:.3g}, and from 1 on a step flips a weight's sign"
+                if momentum is None
+                else f"a penalised weight would grow to {decay.largest:.3g} times its size"
+            )
             raise UserError(
-                f"{key}={self.ceiling:g} is unstable at optim.lr={optim.lr:g}: a penalised weight would grow to "
-                f"{decay.largest:.3g} times its size (largest lr·λ {decay.strongest:.3g}); lower one of them or set {key}=auto."
+                f"{key}={self.ceiling:g} is unstable at optim.lr={optim.lr:g}: {effect}; lower one of them or set {key}=auto."
             )
         if decay.final > NEAR_ZERO:
             found = smallest_ceiling(growths, lrs, momentum)

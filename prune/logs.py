@@ -29,6 +29,7 @@ def setup_console() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter(FORMAT))
     handler.addFilter(lambda record: not getattr(record, "file_only", False))
+    logging.raiseExceptions = False  # a log line that a full disk refuses is not worth a traceback
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("prune").setLevel(logging.INFO)

@@ -33,7 +33,6 @@ class Run:
         self.job, self.watcher = job, watcher
         self.progress = find_progress(job)
         self._saved = time.monotonic()
-        self._sums: EpochSums | None = None
 
     def execute(self) -> None:
         """Run to the end.

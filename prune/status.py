@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from prune.files import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 """How often a running process renews its lock and its status."""
@@ -96,4 +99,7 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
             for beat in self._beats:
-                beat()
+                try:
+                    beat()
+                except OSError as error:  # a full or unreachable disk may recover; a heart that stops would lose the lock
+                    log.warning("heartbeat not written (%s)", error.strerror)

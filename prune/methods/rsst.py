@@ -111,7 +111,7 @@ class RSST(Method):
         if epoch != self.removal_epoch or state.marked is None:
             return
         state.record["marked_norm_ratio"] = state.marked_norm_ratio()
-        state.record["val_accuracy_before_removal"] = state.evaluate()
+        state.record["val_accuracy_before_removal"] = state.val_accuracy  # the epoch has just been evaluated
         state.remove(state.marked)
         state.record["val_accuracy_after_removal"] = state.evaluate()
 

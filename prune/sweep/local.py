@@ -84,14 +84,27 @@ class LocalBackend:
 
     @contextmanager
     def _from_the_copy(self) -> Iterator[None]:
-        """What a started process inherits: the copy of the code first on its path, and no Ctrl-C from our terminal."""
+        """What a started process inherits: the copy of the code first on its path; neither our Ctrl-C nor our output.
+
+        (Whoever reads our output through a pipe would else wait for the end of processes that go on without us.)
+        """
         directory, path = Path.cwd(), os.environ.get("PYTHONPATH")
         interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(self.code), path]))
         os.chdir(self.code)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        outputs = [(number, os.dup(number)) for number in (1, 2)]
+        nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
+            for number, _ in outputs:
+                os.dup2(nowhere, number)
             yield
         finally:
+            for number, ours in outputs:
+                os.dup2(ours, number)
+                os.close(ours)
+            os.close(nowhere)
             os.chdir(directory)
             if path is None:
                 del os.environ["PYTHONPATH"]

@@ -38,7 +38,7 @@ def explain(error: Exception) -> str:
     text = str(error).strip()
     lines = [line.strip().rstrip(".") for line in text.splitlines()]
     if isinstance(error, OverrideParseException):
-        return f"{error.override} cannot be read ({lines[-1] if lines[0].startswith('Error parsing') else lines[0]})."
+        return f"{error.override} cannot be read ({lines[lines[0].startswith('Error parsing')]})."
     options = re.search(
         r"Could not find '(?P<choice>.+)'\s+Available options in '(?P<group>.+)':\n(?P<names>(?:\t.+\n)+)", text
     )

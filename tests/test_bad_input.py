@@ -42,7 +42,7 @@ TABLE = [
     ("method.scope=local", "method.scope=local must be one of global, layer"),
     ("method.pools=both", "method.pools=both must be one of separate, joint"),
     ("method.targets=heads", "method.targets=heads must be one of both, head, mlp"),
-    ("method=rsst method.penalty.schedule=e", "penalty.schedule=e must be one of exp_custom_exponents, exp_custom, x, x^2, x^3, exp"),
+    ("method=rsst method.penalty.schedule=e", "must be one of exp_custom_exponents, exp_custom, x, x^2, x^3, exp"),
     ("method=reffil", "method=reffil must be one of dense, refill, rsst"),
     ("schedule=quadratic", "schedule=quadratic must be one of constant, cubic, geometric, linear"),
     ("method.name=reffil", "method.name='reffil' is not known; choose one of dense, refill, rsst"),

@@ -26,8 +26,9 @@ BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 def allowed(key: str, field: FieldInfo) -> str:
     """What may stand after `key=`, such as "a number above 0 and below 1"."""
-    if key == "method.criterion":
-        return f"one of {', '.join(CRITERIA.names())}"
+    named = {"method.criterion": CRITERIA, **{f"{group}.name": registry() for group, registry in CHOSEN_BY_NAME.items()}}
+    if key in named:
+        return f"one of {', '.join(named[key].names())}"
     if key in FORMS and get_origin(field.annotation) is not Literal:
         return FORMS[key]
     return _words(field.annotation, field.metadata)

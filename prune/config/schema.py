@@ -55,17 +55,17 @@ class ScheduleConfig(Section):
 class OptimConfig(Section):
     """The optimiser, made afresh in each state, and its learning-rate schedule."""
 
-    name: Literal["sgd", "adamw"]
+    name: Literal["sgd", "adamw"] = Field(description="which optimiser")
     lr: float = Field(gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
     betas: tuple[Share, Share] = Field((0.9, 0.999), description="AdamW only")
-    weight_decay: float = Field(ge=0)
+    weight_decay: float = Field(ge=0, description="SGD: added to the gradient as wd·w; AdamW: decoupled")
     decay: Literal["all", "matrices"] = Field("all", description="which parameters decay: all, or matrices only")
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, description="training images per step")
     warmup_epochs: float = Field(0.0, ge=0, description="the rate climbs linearly over these epochs of each state")
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
     lr_final: float = Field(0.0, ge=0, le=1, description="cosine ends at this share of lr")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the training loss only")
     grad_clip: float | None = Field(None, gt=0, description="clip the gradient's norm to this")
     precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the matrix products")
 
@@ -82,7 +82,7 @@ class CheckpointConfig(Section):
 class LoggerConfig(Section):
     """Weights & Biases. Keys come from the environment only, never from here."""
 
-    name: Literal["none", "wandb"] = "none"
+    name: Literal["none", "wandb"] = Field("none", description="where results go, besides the run's own files")
     project: str = Field("prune-vit", description="W&B project")
     entity: str | None = Field(None, description="W&B user or team; null: your default")
     mode: Literal["auto", "online", "offline", "disabled"] = Field(
@@ -125,7 +125,7 @@ class RunConfig(Section):
 
     name: str = Field("main", pattern=r"^[A-Za-z0-9._+-]+$", description="the sweep: its folder under `outputs`")
     outputs: str = Field("outputs", description="folder of all sweeps")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of weights, data order, augmentation and dropout")
     plan: bool = Field(False, description="only show what would run")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
     model: ModelConfig

@@ -14,7 +14,7 @@ import pytest
 from prune.cell import run_cell
 from prune.errors import UserError
 from prune.files import read_json
-from prune.lock import RunLock, process_started
+from prune.lock import LOST_LOCK, RunLock, process_started
 
 
 def holder(**changes) -> str:
@@ -85,6 +85,7 @@ def test_another_hosts_lock_holds_while_its_heart_beats(path):
 
 
 def test_a_requeued_job_takes_over_its_own_lock(path, monkeypatch):
+    monkeypatch.setattr("prune.lock.HEARTBEAT_SECONDS", 0.01)
     path.write_text(holder(job_id="41_3"))
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "41")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
@@ -98,13 +99,22 @@ def test_a_torn_lock_names_nobody(path):
         assert read_json(path)["pid"] == os.getpid()
 
 
-def test_the_heartbeat_is_renewed_while_the_lock_is_ours_only(path):
+def test_the_heartbeat_is_renewed(path):
     with RunLock(path) as lock:
         path.write_text(json.dumps({**read_json(path), "heartbeat": old(50)}))
         lock.beat()
         age = datetime.now(timezone.utc) - datetime.fromisoformat(read_json(path)["heartbeat"])
         assert age < timedelta(seconds=5)
+    assert not path.exists()
+
+
+def test_a_process_whose_lock_was_taken_over_leaves_at_once(path, monkeypatch):
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr("prune.lock.os._exit", leave)
+    with RunLock(path) as lock:
         path.write_text(holder())
-        lock.beat()
-        assert read_json(path)["token"] == "x"
-    assert path.exists()  # somebody else's by now
+        with pytest.raises(SystemExit, match=str(LOST_LOCK)):
+            lock.beat()
+    assert read_json(path)["token"] == "x"  # the other's lock stays

@@ -76,6 +76,7 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
     if waiting and word in ("queued", "lost", "preempted"):
         word = waiting
     running = word == "running"
+    submitted = submission.job_id if submission is not None else None
     return Row(
         run=run.id,
         status=word,
@@ -89,7 +90,7 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
         test_accuracy=run.states[-1]["test_accuracy_best"] if run.states else None,
         eta_seconds=_eta(run.metrics, sum(per_state) - done) if running else None,
         executor=submission.executor if submission is not None else None,
-        job=status.get("job_id") or (submission.job_id if submission is not None else None),
+        job=submitted or status.get("job_id"),
         node=(status.get("node") or status.get("host")) if not word.startswith("queued") else None,
         error=error if word in ("failed", "lost") else None,
     )

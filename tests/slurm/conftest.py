@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +106,29 @@ class Sweep:
         return len(file.read_text().splitlines()) if file.exists() else 0
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+@contextmanager
+def running_cluster(accounting: bool = False) -> Iterator[Cluster]:
+    """A cluster that is stopped at the end, however it comes: also when the test run itself is told to stop."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     # A socket's path may be 107 characters long; pytest's own folders are longer.
     with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
-        started = Cluster(Path(folder))
+        started = Cluster(Path(folder), accounting)
         try:
             started.up()
             yield started
         finally:
             started.down()
+            signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with running_cluster() as started:
+        yield started
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,8 +16,8 @@ import numpy as np
 import pytest
 
 from prune.sweep.slurm_queue import how_it_ended
-from tests.slurm.cluster import Cluster, missing
-from tests.slurm.conftest import REPOSITORY, Sweep, sitecustomize, until
+from tests.slurm.cluster import missing
+from tests.slurm.conftest import REPOSITORY, Sweep, running_cluster, sitecustomize, until
 
 NO_NETWORK = """
 import os, socket
@@ -147,29 +146,24 @@ def test_data_is_fetched_before_submission_and_never_by_jobs(sweep: Sweep, tmp_p
 @pytest.mark.skipif(bool(missing(accounting=True)), reason=f"no accounting here ({', '.join(missing(accounting=True))})")
 def test_with_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SLURM's accounting is not needed; where it runs, it tells of jobs that the controller has forgotten."""
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
-        cluster = Cluster(Path(folder), accounting=True)
-        try:
-            cluster.up()
-            sweep = Sweep(cluster, tmp_path)
-            process = sweep.launch("schedule.epochs_first=300,2")
-            until(lambda: len(sweep.runs()) == 2, "the submission")
-            long = sweep.run_where("epochs_first", 300)
-            until(lambda: sweep.epochs(long), "an epoch")
-            cluster.run("scancel", sweep.job(long))
-            code, _, errors = sweep.finish(process)
-            assert code == 1
-            assert f"{long.name}: was cancelled" in errors
-            assert sweep.status(sweep.run_where("epochs_first", 2))["status"] == "done"
-            job = sweep.job(long)
-            until(lambda: "CANCELLED" in cluster.run("sacct", "-n", "-X", "-o", "State", "-j", job), "sacct")
-            # Without scontrol's memory of the job, accounting has to tell.
-            (tmp_path / "bin").mkdir()
-            (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\nexit 1\n")
-            (tmp_path / "bin" / "scontrol").chmod(0o755)
-            monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-            monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
-            assert how_it_ended(job).state == "CANCELLED"
-            sweep.close()
-        finally:
-            cluster.down()
+    with running_cluster(accounting=True) as cluster:
+        sweep = Sweep(cluster, tmp_path)
+        process = sweep.launch("schedule.epochs_first=300,2")
+        until(lambda: len(sweep.runs()) == 2, "the submission")
+        long = sweep.run_where("epochs_first", 300)
+        until(lambda: sweep.epochs(long), "an epoch")
+        cluster.run("scancel", sweep.job(long))
+        code, _, errors = sweep.finish(process)
+        assert code == 1
+        assert f"{long.name}: was cancelled" in errors
+        assert sweep.status(sweep.run_where("epochs_first", 2))["status"] == "done"
+        job = sweep.job(long)
+        until(lambda: "CANCELLED" in cluster.run("sacct", "-n", "-X", "-o", "State", "-j", job), "sacct")
+        # Without scontrol's memory of the job, accounting has to tell.
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "bin" / "scontrol").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+        assert how_it_ended(job).state == "CANCELLED"
+        sweep.close()

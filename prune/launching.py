@@ -13,6 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from prune.cell import Outcome, run_cell
 from prune.config import RunConfig, parse
+from prune.config.hardware import OF_ONE_RUN, HardwareConfig
 from prune.errors import UserError
 from prune.logs import setup_console
 from prune.summary import print_failures, print_summary
@@ -68,16 +69,15 @@ def launch_cells(
     try:
         swept = {override for overrides in matrix for override in overrides if not all(override in cell for cell in matrix)}
         configs = [_cell(compose, overrides, swept) for overrides in matrix]
-        launchers = sorted({config.hardware.launcher for config in configs})
-        if len(launchers) > 1:
-            raise UserError(f"hardware cannot be swept over {' and '.join(launchers)}: choose one for the whole sweep.")
+        _check_one_place(configs)
+        inline = configs[0].hardware.launcher == "inline"
         plan = make_plan(configs)
-        if configs[0].plan or len(plan) > 1 or launchers != ["inline"]:
+        if configs[0].plan or len(plan) > 1 or not inline:
             print_plan(plan)
         if configs[0].plan:
             _discard(folder)
             return 0
-        if launchers == ["inline"]:
+        if inline:
             return finish(run_in_turn([cell.config for cell in plan]))
         from prune.sweep.launch import launch_sweep
 
@@ -85,6 +85,15 @@ def launch_cells(
     except UserError as error:
         _discard(folder)
         return complain(error)
+
+
+def _check_one_place(configs: Sequence[RunConfig]) -> None:
+    """A sweep is started as a whole: what says where and how must be the same in all its cells."""
+    for key in HardwareConfig.model_fields:
+        values = list(dict.fromkeys(str(getattr(config.hardware, key)) for config in configs))
+        if len(values) > 1 and key not in OF_ONE_RUN:
+            name = "hardware" if key == "launcher" else f"hardware.{key}"
+            raise UserError(f"{name} cannot be swept over {' and '.join(values)}: choose one for the whole sweep.")
 
 
 def _cell(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str], swept: set[str]) -> RunConfig:

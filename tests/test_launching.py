@@ -67,6 +67,12 @@ def test_hardware_is_not_swept(tmp_path: Path) -> None:
     assert "hardware cannot be swept over inline and local: choose one for the whole sweep." in done.stderr
 
 
+def test_how_a_sweep_is_started_is_not_swept_either(tmp_path: Path) -> None:
+    done = launch(tmp_path, "-m", *TINY_RUN[:-2], "hardware=local", "hardware.jobs=1,2")
+    assert done.returncode == 1
+    assert "hardware.jobs cannot be swept over 1 and 2" in done.stderr
+
+
 def test_one_failing_cell_hides_no_other(tmp_path: Path) -> None:
     done = launch(tmp_path, "-m", *TINY_RUN, "optim.lr=1e30,1e-3")
     assert done.returncode == 1

@@ -71,6 +71,11 @@ def _check_optimiser(config: RunConfig) -> None:
 
 def _check_hardware(config: RunConfig) -> None:
     hardware = config.hardware
+    if hardware.launcher == "slurm" and hardware.signal_seconds >= 60 * hardware.time_minutes:
+        raise UserError(
+            f"hardware.signal_seconds={hardware.signal_seconds} leaves nothing of hardware.time_minutes="
+            f"{hardware.time_minutes}; it must be less."
+        )
     if hardware.launcher == "slurm" and hardware.gpus == 0 and hardware.device.startswith("cuda"):
         raise UserError(
             f"hardware.gpus=0 but hardware.device={hardware.device}; on nodes without GPUs set hardware.device=cpu."

@@ -18,6 +18,9 @@ def _as_long_flag(value: str) -> str:
 
 SbatchFlag = Annotated[str, AfterValidator(_as_long_flag)]
 
+OF_ONE_RUN = ("device", "threads", "workers", "compile", "eval_batch_size", "throughput_tflops")
+"""Keys that may differ between the runs of a sweep; the others say how the sweep as a whole is started."""
+
 
 class HardwareConfig(Section):
     """Where and how runs compute, and how a sweep's runs are started.

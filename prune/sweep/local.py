@@ -71,7 +71,7 @@ class LocalBackend:
 
     def _start(self, config: RunConfig, directory: RunDirectory, slot: int) -> Any:
         environment = dict(OFFLINE)
-        if self.gpus:
+        if self.gpus and config.hardware.device != "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
         hardware = config.hardware
         if hardware.threads is None and not (read_json(directory.status) or {}).get("starts"):

@@ -14,6 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 FULL = "HYDRA_FULL_ERROR"
 
+SPECIAL = set("^&<>!;#~`")
+"""Characters that Hydra reads within quotes only."""
+
 
 @contextmanager
 def in_one_sentence() -> Iterator[None]:
@@ -38,6 +41,9 @@ def explain(error: Exception) -> str:
     text = str(error).strip()
     lines = [line.strip().rstrip(".") for line in text.splitlines()]
     if isinstance(error, OverrideParseException):
+        if set(error.override) & SPECIAL:
+            key, _, value = error.override.partition("=")
+            return f"""{error.override} cannot be read; quote its value inside the shell's quotes, as in "{key}='{value}'"."""
         return f"{error.override} cannot be read ({lines[lines[0].startswith('Error parsing')]})."
     options = re.search(
         r"Could not find '(?P<choice>.+)'\s+Available options in '(?P<group>.+)':\n(?P<names>(?:\t.+\n)+)", text

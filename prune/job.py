@@ -22,6 +22,7 @@ from prune.methods.base import Method
 from prune.rundir import RunDirectory
 from prune.shape import ViTShape
 from prune.stop import Stop
+from prune.weights import check_weights
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     splits = dataset.load()
     facts = data_facts(directory.data, dataset, splits, config.hardware.workers)
     _check_data(config, splits, len(facts.classes))
+    check_weights(config, directory)
     batch, seed = config.optim.batch_size, config.seed
     loader: Loader
     if isinstance(splits.train, ArraySplit):

@@ -15,6 +15,7 @@ from prune.job import Job
 from prune.model import build_model, create
 from prune.state import PruningState
 from prune.units import KINDS, KeepSet
+from prune.weights import remember_weights
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ def capture_rewind_point(job: Job, state: PruningState, epoch: int) -> None:
 
 def _first_state(job: Job) -> PruningState:
     model = build_model(job.config.model, job.shape, job.config.seed).to(job.device)
+    remember_weights(job.config, job.directory)
     state = PruningState(job, 0, model, KeepSet.dense(job.shape))
     if job.config.method.rewind == "init":
         _write_rewind_point(job, state)

@@ -55,6 +55,11 @@ class RunDirectory:
         return self.path / "data.json"
 
     @property
+    def weights(self) -> Path:
+        """The digest of a local pretrained file, as it was at first start."""
+        return self.path / "weights.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +87,7 @@ TABLE = [
     ("~method.name", "method.name is missing"),
     ("dataset=image_folder", "dataset.root is missing; give dataset.root=VALUE"),
     ("optim.lr=[", "optim.lr=[ cannot be read"),
+    ("method=rsst method.penalty.schedule=x^2", """as in "method.penalty.schedule='x^2'\""""),
     ("schedule.target=0.5]", "schedule.target=0.5] cannot be read"),
     # optimiser
     ("optim.lr=0", "optim.lr=0 must be a number above 0"),
@@ -129,7 +132,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files and folders that are wrong in one way each."""
     base = tmp_path_factory.mktemp("places")
     found = {name: base / name for name in ("missing", "empty", "no_images", "images", "broken_image", "file")}
-    found |= {name: base / f"{name}.safetensors" for name in ("broken_weights", "other_shape", "lacking")}
+    found |= {name: base / f"{name}.safetensors" for name in ("broken_weights", "other_shape", "lacking", "fitting")}
     found["empty"].mkdir()
     (found["no_images"] / "train/ant").mkdir(parents=True)
     (found["no_images"] / "test/ant").mkdir(parents=True)
@@ -145,6 +148,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     config = compose_config(base / "outputs", *TINY_RUN)
     tensors = build_model(config.model, config.shape(), seed=0).state_dict()
     save_file({**tensors, "blocks.1.mlp.fc1.weight": tensors["blocks.1.mlp.fc1.weight"][1:].clone()}, found["other_shape"])
+    save_file(tensors, found["fitting"])
     save_file({name: tensor for name, tensor in tensors.items() if name != "blocks.0.attn.qkv.bias"}, found["lacking"])
     found["broken_weights"].write_bytes(found["lacking"].read_bytes()[:50])
     return found
@@ -182,6 +186,25 @@ def test_one_sentence_before_any_training(
     assert launch(*TINY_RUN, f"outputs={tmp_path}", *typed) == 1
     check_sentence(capsys.readouterr().err, fragment)
     check_untrained(tmp_path)
+
+
+def test_a_pretrained_file_can_be_put_right_but_not_changed_under_a_run(
+    places: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    command = [*TINY_RUN, f"outputs={tmp_path}", f"model.pretrained={weights}"]
+    weights.write_bytes(places["lacking"].read_bytes())
+    assert launch(*command) == 1
+    check_sentence(capsys.readouterr().err, "it lacks blocks.0.attn.qkv.bias")
+    weights.write_bytes(places["fitting"].read_bytes())
+    monkeypatch.setattr("prune.watch.Watcher.epoch", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert launch(*command) == 130
+    monkeypatch.undo()
+    weights.write_bytes(places["other_shape"].read_bytes())
+    assert launch(*command) == 1
+    check_sentence(capsys.readouterr().err, "weights.safetensors has changed since this run began")
+    weights.write_bytes(places["fitting"].read_bytes())
+    assert launch(*command) == 0
 
 
 def test_the_run_that_the_table_spoils_is_fine(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from prune.identity import run_directory, run_id
 PINNED = {
     (): "26e78355",
     ("dataset=cifar100", "method=rsst"): "e99c7cec",
-    ("experiment=demo", "dataset=digit_pairs", "method=refill"): "fdd159c7",
+    ("experiment=demo", "dataset=digit_pairs", "method=refill"): "39737b0e",
     ("experiment=report_vit_small_70p", "method=rsst", "seed=3"): "51d535b3",
     ("method=dense", "optim=adamw", "schedule=cubic"): "61f5dd7b",
 }

@@ -43,7 +43,7 @@ def test_a_value_typed_another_way_is_the_same_run(compose, typed):
 
 def test_order_and_overrides_that_equal_the_default_do_not_count(compose):
     overrides = ["method=rsst", "dataset=digits", "model=vit_micro", "schedule.states=16", "optim.lr=0.01"]
-    assert len({run_id(compose(*order)) for order in itertools.permutations(overrides, 5)}) == 1
+    assert len({run_id(compose(*order)) for order in list(itertools.permutations(overrides))[::11]}) == 1
     assert run_id(compose(*overrides)) == run_id(compose(*overrides[:3]))
 
 

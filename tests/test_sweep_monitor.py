@@ -13,15 +13,19 @@ from prune.files import write_json
 from prune.rundir import RunDirectory
 from prune.status import now
 from prune.sweep import monitor as module
-from prune.sweep.monitor import POLL_SECONDS, SETTLE_SECONDS, UNANSWERED_SECONDS, Monitor
+from prune.sweep.monitor import SETTLE_SECONDS, UNANSWERED_SECONDS, Monitor
 from prune.sweep.slurm_queue import GONE, JobState
 from prune.sweep.submission import read_submission
 from tests.conftest import Compose
 from tests.sweeps import submission, write_run
 
+POLL_SECONDS = 6.0
+
 
 class Scheduler:
     """A backend whose answer the test sets."""
+
+    poll_seconds = POLL_SECONDS
 
     def __init__(self) -> None:
         self.answer: dict[Path, JobState] | None = {}

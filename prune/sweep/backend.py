@@ -12,7 +12,9 @@ from prune.sweep.slurm_queue import JobState
 
 
 class Backend(Protocol):
-    """SLURM, or processes on this machine."""
+    """SLURM, or processes on this machine. It is asked every `poll_seconds`."""
+
+    poll_seconds: float
 
     def check(self, runs: int) -> None:
         """Raise `UserError` if so many runs cannot be started as asked for."""
@@ -32,6 +34,9 @@ class Backend(Protocol):
 
     def name_of(self, directory: RunDirectory) -> str:
         """The job of a run, for a person; empty if it has none."""
+
+    def not_started(self) -> list[RunDirectory]:
+        """Runs that nothing will start once this process has ended."""
 
     def how_to_look(self, sweep: Path) -> str:
         """How to follow and to stop runs that go on after this process."""

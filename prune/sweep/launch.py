@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def launch_sweep(plan: Sequence[PlannedCell], executor: Callable[..., Any]) -> i
     kind = SlurmBackend if hardware.launcher == "slurm" else LocalBackend
     backend: Backend = kind(hardware, executor, take_snapshot(to_start[0].directory.path.parent) if to_start else Path())
     backend.check(len(to_start))
-    _submit(to_start, backend)
+    marks = _submit(to_start, backend)
     if not hardware.wait:
         for cell in to_start + going_on:
             print(f"{cell.directory.path.name}: {backend.name_of(cell.directory) or cell.place}")
@@ -54,6 +55,8 @@ def launch_sweep(plan: Sequence[PlannedCell], executor: Callable[..., Any]) -> i
     try:
         monitor.watch()
     except KeyboardInterrupt:
+        waiting = {directory.path for directory in backend.not_started()}
+        _unmark([mark for mark in marks if mark.directory.path in waiting])
         Console(stderr=True).print(f"\nThe runs go on. {backend.how_to_look(plan[0].directory.path.parent)}", highlight=False)
         return INTERRUPTED
     return _end(plan, monitor.failures)
@@ -69,22 +72,37 @@ def _end(plan: Sequence[PlannedCell], failures: dict[Path, str]) -> int:
     return 1 if failed else 0
 
 
-def _submit(cells: Sequence[PlannedCell], backend: Backend) -> None:
+@dataclass(frozen=True)
+class Mark:
+    """What was there before a run was marked as queued."""
+
+    directory: RunDirectory
+    existed: bool
+    status: Any
+
+
+def _submit(cells: Sequence[PlannedCell], backend: Backend) -> list[Mark]:
     """Mark the cells as queued, then submit them; if that fails, leave their directories as they were."""
+    marks = [Mark(cell.directory, cell.directory.path.exists(), read_json(cell.directory.status)) for cell in cells]
     if not cells:
-        return
-    before = [(cell.directory, cell.directory.path.exists(), read_json(cell.directory.status)) for cell in cells]
+        return marks
     try:
         for cell in cells:
             _mark_queued(cell.config, cell.directory)
         backend.submit([(cell.config, cell.directory) for cell in cells])
     except BaseException:
-        for directory, existed, status in before:
-            if not existed:
-                shutil.rmtree(directory.path, ignore_errors=True)
-            elif status is not None:
-                write_json(directory.status, status)
+        _unmark(marks)
         raise
+    return marks
+
+
+def _unmark(marks: Sequence[Mark]) -> None:
+    """Nothing will start these runs: their directories become what they were."""
+    for mark in marks:
+        if not mark.existed:
+            shutil.rmtree(mark.directory.path, ignore_errors=True)
+        elif mark.status is not None:
+            write_json(mark.directory.status, mark.status)
 
 
 def _mark_queued(config: RunConfig, directory: RunDirectory) -> None:

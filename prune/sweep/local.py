@@ -29,6 +29,8 @@ NO_LIMIT_MINUTES = 10 * 365 * 24 * 60
 class LocalBackend:
     """`hardware.jobs` slots, each with its share of the cores and one GPU; a run that ends makes room for the next."""
 
+    poll_seconds = 1.0
+
     def __init__(self, hardware: HardwareConfig, executor: Callable[..., Any], code: Path):
         self.hardware, self.executor, self.code = hardware, executor, code
         self.threads = hardware.threads or max(1, cores() // hardware.jobs)
@@ -122,8 +124,11 @@ class LocalBackend:
         submission = read_submission(directory)
         return f"process {submission.job_id}" if submission is not None else ""
 
+    def not_started(self) -> list[RunDirectory]:
+        return [directory for _, directory in self._queue]
+
     def how_to_look(self, sweep: Path) -> str:
-        waiting = f" {len(self._queue)} were not started yet; the same command starts them." if self._queue else ""
+        waiting = f" Not started yet: {len(self._queue)}; the same command starts them." if self._queue else ""
         return f"Look at them with `python -m prune status {sweep} --watch`; `kill PROCESS` makes one save and stop.{waiting}"
 
 

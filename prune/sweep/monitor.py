@@ -22,9 +22,6 @@ from prune.sweep.submission import read_submission, write_verdict
 REFRESH_SECONDS = 2.0
 """How often the files are read."""
 
-POLL_SECONDS = 6.0
-"""How often the scheduler is asked: it serves many users."""
-
 SETTLE_SECONDS = 5.0
 """How long after a job's end its files may still be on their way through a network file system."""
 
@@ -71,7 +68,7 @@ class Monitor:
     def step(self) -> bool:
         """Look once; true when every run has ended."""
         open_runs = [directory for directory in self.directories if not self._ended(directory)]
-        if time.monotonic() - self._polled >= POLL_SECONDS:
+        if time.monotonic() - self._polled >= self.backend.poll_seconds:
             self._poll(open_runs)
         for directory in open_runs:
             self._judge(directory)

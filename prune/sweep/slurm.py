@@ -26,6 +26,8 @@ class SlurmBackend:
         code: folder with the copy of the package that jobs run from.
     """
 
+    poll_seconds = 6.0  # the controller serves many users
+
     def __init__(self, hardware: HardwareConfig, executor: Callable[..., Any], code: Path):
         self.hardware, self.executor, self.code = hardware, executor, code
 
@@ -101,6 +103,9 @@ class SlurmBackend:
     def name_of(self, directory: RunDirectory) -> str:
         submission = read_submission(directory)
         return f"job {submission.job_id}" if submission is not None else ""
+
+    def not_started(self) -> list[RunDirectory]:
+        return []
 
     def how_to_look(self, sweep: Path) -> str:
         return (

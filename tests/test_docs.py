@@ -136,12 +136,16 @@ def unquoted(text: str) -> str:
 
 # ---- commands -----------------------------------------------------------------------------------------------------------
 
-LAUNCHES = re.compile(r"^ {4}python launch\.py (.+)$", re.MULTILINE)
+LAUNCHES = re.compile(r"^(?: {4,}|.* && )?python launch\.py (?!--help)(.+)$", re.MULTILINE)
 
 
 def launches() -> list[tuple[str, str]]:
-    """(page, arguments) of every `python launch.py …` that stands as a command on a page."""
-    return [(page.name, arguments) for page in PAGES for arguments in LAUNCHES.findall(page.read_text())]
+    """(page, arguments) of every `python launch.py …` that stands as a command on a page, but those that are run above."""
+    texts = {
+        str(page.relative_to(ROOT)): COMMANDS.sub("", page.read_text()) if page.name in WALKTHROUGHS else page.read_text()
+        for page in (ROOT / "README.md", *PAGES)
+    }
+    return [(name, arguments) for name, text in texts.items() for arguments in LAUNCHES.findall(text)]
 
 
 def cells(arguments: str) -> list[list[str]]:

@@ -117,7 +117,10 @@ def test_the_number_of_pairs_is_a_key(compose: Compose) -> None:
 def write_cifar(
     root: Path, name: str, monkeypatch: pytest.MonkeyPatch, per_class: int | None = None
 ) -> dict[str, tuple[np.ndarray, list[int]]]:
-    """A small archive (`per_class` images of each class in each file) in CIFAR's on-disk format, unpacked under `root`; torchvision is told its checksums."""
+    """A small archive in CIFAR's on-disk format, unpacked under `root`; torchvision is told its checksums.
+
+    Each file holds `per_class` images of each class (default: a few hundred images in all).
+    """
     kind, fine = (CIFAR10, "labels") if name == "cifar10" else (CIFAR100, "fine_labels")
     classes = 10 if name == "cifar10" else 100
     folder = root / kind.base_folder

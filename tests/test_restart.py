@@ -165,8 +165,9 @@ def test_sigkill_at_random_moments(tmp_path):
 
 
 def test_sigkill_with_images_streamed_by_workers(tmp_path, image_folder):
-    overrides = [*TINY_RUN, "dataset=image_folder", f"dataset.root={image_folder}", "dataset.image_size=16", "method=refill",
-                 "dataset.augment.crop_padding=2", "dataset.augment.crop_scale=0.5", "hardware.workers=2", "optim.batch_size=8"]  # fmt: skip
+    folder = ("dataset=image_folder", f"dataset.root={image_folder}", "dataset.image_size=16", "hardware.workers=2")
+    augment = ("dataset.augment.crop_padding=2", "dataset.augment.crop_scale=0.5")
+    overrides = [*TINY_RUN, *folder, *augment, "method=refill", "optim.batch_size=8"]
     whole = run_to_end(tmp_path / "whole", overrides)
     killed = kill_and_resume(tmp_path / "killed", overrides, kills=2, longest=1.5)
     assert differences(whole, killed) == []

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from prune.data.base import ArraySplit, Splits
+from prune.data.base import ArraySplit, DataFacts, Splits
 from prune.data.digits import Digits
 from prune.data.loading import PADDING_LABEL, ResidentLoader, augment_batch
 from prune.data.options import Augment
-from prune.data.statistics import DataFacts, data_facts
+from prune.data.statistics import data_facts
 from prune.errors import UserError
 from prune.job import prepare
 from prune.model import build_model

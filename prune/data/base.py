@@ -50,6 +50,16 @@ class Splits:
         return getattr(self, split)
 
 
+@dataclass(frozen=True)
+class DataFacts:
+    """Per-channel mean and std of the training images in [0, 1], class names, and a digest of the content."""
+
+    mean: list[float]
+    std: list[float]
+    classes: list[str]
+    fingerprint: str | None
+
+
 class Dataset(ABC):
     """A dataset. Importing its module must not import torch: its options are read while composing."""
 

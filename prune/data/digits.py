@@ -41,7 +41,6 @@ class Digits(Dataset):
         splits = {name: ArraySplit(images[index], labels[index]) for name, index in indices.items()}
         return Splits(**splits, classes=[str(digit) for digit in np.unique(labels)])
 
-
     def training_images(self) -> int:
         rest = 1797 - round(1797 * TEST_FRACTION)
         return rest - round(rest * self.options.val_fraction)
@@ -63,7 +62,6 @@ class DigitPairs(Digits):
         counts = {"train": self.options.pairs_train, "val": self.options.pairs_val, "test": self.options.pairs_test}
         splits = {name: _pairs(single.of(name), count, chooser) for name, count in counts.items()}
         return Splits(**splits, classes=[f"{left}{right}" for left in range(10) for right in range(10)])
-
 
     def training_images(self) -> int:
         return 100 * self.options.pairs_train

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from prune.data.base import ArraySplit, Splits
+from prune.data.base import ArraySplit, DataFacts, Splits
 from prune.data.options import Augment
-from prune.data.statistics import DataFacts
 from prune.errors import UserError
 from prune.seeding import generator
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune.data.base import ArraySplit, Dataset, Splits
+from prune.data.base import ArraySplit, DataFacts, Dataset, Splits
 from prune.errors import UserError
 from prune.files import read_json, write_json
 
@@ -15,16 +15,6 @@ if TYPE_CHECKING:
 
 CHECKED_IMAGES = 20_000
 """Up to so many files per split are decoded once at first start: all of a small dataset, an even sample of a large one."""
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """Per-channel mean and std of the training images in [0, 1], class names, and a digest of the content."""
-
-    mean: list[float]
-    std: list[float]
-    classes: list[str]
-    fingerprint: str | None
 
 
 def data_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> DataFacts:

@@ -16,10 +16,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
-from prune.data.base import FileSplit, Splits
+from prune.data.base import DataFacts, FileSplit, Splits
 from prune.data.folder import FolderAugment, ImageFolderOptions
 from prune.data.loading import Batch, Loader
-from prune.data.statistics import DataFacts
 from prune.errors import UserError
 from prune.seeding import derive
 

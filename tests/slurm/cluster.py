@@ -32,6 +32,8 @@ SlurmctldPort={ports[0]}
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
 StateSaveLocation={folder}/state
+# The nodes are what this file says, whatever the machine has.
+SlurmdParameters=config_overrides
 SlurmdSpoolDir={folder}/spool.%n
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.%n.log
@@ -58,8 +60,8 @@ AccountingStorageType={accounting}
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports[1]}
 AccountingStoragePass={folder}/munge.sock
-NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
-NodeName=node2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[3]} CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
+NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=3 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
+NodeName=node2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[3]} CPUs=3 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -164,7 +166,7 @@ class Cluster:
         user = f"--user={getpass.getuser()}"
         self.run(
             "mariadb-install-db", "--no-defaults", user, f"--datadir={data}", "--skip-test-db",
-            "--auth-root-authentication-method=socket",
+            "--auth-root-authentication-method=socket", f"--auth-root-socket-user={getpass.getuser()}",
         )  # fmt: skip
         ports = values["ports"]
         assert isinstance(ports, list)
@@ -177,8 +179,8 @@ class Cluster:
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        _until(lambda: self._works("mariadb", "--no-defaults", "-S", str(sock), "-e", "select 1"), "MariaDB")
-        self.run("mariadb", "--no-defaults", "-S", str(sock), "-e", DATABASE)
+        _until(lambda: self._works("mariadb", "--no-defaults", user, "-S", str(sock), "-e", "select 1"), "MariaDB")
+        self.run("mariadb", "--no-defaults", user, "-S", str(sock), "-e", DATABASE)
         conf = self.folder / "slurmdbd.conf"
         conf.write_text(DBD_CONF.format(**values))
         conf.chmod(0o600)

@@ -8,9 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import REPOSITORY, SMALL, Sweep, sitecustomize, until
 
 LONG = ("schedule.epochs_first=45", "schedule.epochs=40", "method=rsst")
@@ -41,27 +46,55 @@ def result_of(run: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     return lines, models
 
 
-def test_requeued_runs_equal_uninterrupted_ones(sweep: Sweep, tmp_path: Path) -> None:
-    """Twice on request (scancel --signal, scontrol requeue), then by a real time limit."""
-    sweep.variables = sitecustomize(tmp_path / "site", SLOW)
-    process = sweep.launch(*LONG, "hardware.time_minutes=1", "hardware.signal_seconds=10")
-    run = until(sweep.runs, "the submission")[0]
-    through = subprocess.Popen(  # meanwhile, the same run without a scheduler
-        [sys.executable, str(REPOSITORY / "launch.py"), "hardware=cpu", *SMALL, *LONG, "name=through"],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    for command in (("scancel", "--signal=USR2"), ("scontrol", "requeue")):
-        before = sweep.epochs(run)
-        until(lambda before=before: sweep.epochs(run) > before + 2, "some epochs")
-        starts = len(sweep.status(run)["starts"])
-        sweep.cluster.run(*command, sweep.job(run))
-        until(lambda starts=starts: len(sweep.status(run)["starts"]) > starts, f"the start after {command[0]}")
-    code, _, errors = sweep.finish(process, 240)
-    assert code == 0, errors
-    assert through.wait(120) == 0
-    # Two starts more came from our commands; what is beyond them is the time limit's doing.
-    assert len(sweep.status(run)["starts"]) > 3
-    assert result_of(run) == result_of(sweep.runs("through")[0])
+class Interrupted:
+    """A run that is interrupted four times and more: on request, by the scheduler, by real time limits.
+
+    It takes minutes, most of them waiting, so it goes on in a thread of its own while the other tests run.
+    """
+
+    def __init__(self, sweep: Sweep):
+        self.sweep, self.problem = sweep, ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join(400)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._story()
+        except BaseException as error:  # told by the test that waits for this thread
+            self.problem = f"{type(error).__name__}: {error}"
+
+    def _story(self) -> None:
+        sweep = self.sweep
+        sweep.variables = sitecustomize(sweep.directory / "site", SLOW)
+        process = sweep.launch(
+            *LONG, "hardware.time_minutes=1", "hardware.signal_seconds=10", "hardware.gpus=0",
+            "hardware.sbatch=['--nodelist=node1']",  # the other node dies in the tests below
+        )  # fmt: skip
+        run = until(sweep.runs, "the submission")[0]
+        for command in (("scancel", "--signal=USR2"), ("scontrol", "requeue")):
+            before = sweep.epochs(run)
+            until(lambda before=before: sweep.epochs(run) > before + 2, "some epochs")
+            starts = len(sweep.status(run)["starts"])
+            sweep.cluster.run(*command, sweep.job(run))
+            until(lambda starts=starts: len(sweep.status(run)["starts"]) > starts, f"the start after {command[0]}")
+        code, _, errors = sweep.finish(process, 300)
+        assert code == 0, errors
+
+
+@pytest.fixture(scope="session")
+def interrupted(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interrupted]:
+    sweep = Sweep(cluster, tmp_path_factory.mktemp("interrupted"))
+    yield Interrupted(sweep)
+    sweep.close()
+
+
+def test_the_long_run_begins(interrupted: Interrupted) -> None:
+    """Its end is looked at last of all."""
+    assert not interrupted.problem
 
 
 def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
@@ -92,16 +125,31 @@ def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
 
 
 def test_a_lost_node_without_requeueing_is_a_failure(sweep: Sweep) -> None:
-    process = sweep.launch("schedule.epochs_first=400,3", "hardware.cpus=2", "hardware.sbatch=['--no-requeue']")
+    process = sweep.launch("schedule.epochs_first=3,400", "hardware.cpus=2", "hardware.sbatch=['--no-requeue']")
     until(lambda: len(sweep.runs()) == 2, "the submission")
     lost, fine = sweep.run_where("epochs_first", 400), sweep.run_where("epochs_first", 3)
     try:
         until(lambda: sweep.epochs(lost), "an epoch")
-        sweep.cluster.kill_node(sweep.status(lost)["node"])
+        assert sweep.status(lost)["node"] == "node2"
+        sweep.cluster.kill_node("node2")
         code, _, errors = sweep.finish(process, 60)
     finally:
         os.kill(sweep.status(lost)["pid"], signal.SIGKILL)
-        sweep.cluster.start_node(sweep.status(lost)["node"])
+        sweep.cluster.start_node("node2")
     assert code == 1
     assert f"{lost.name}: lost its node" in errors
     assert sweep.status(fine)["status"] == "done"
+
+
+def test_requeued_runs_equal_uninterrupted_ones(interrupted: Interrupted) -> None:
+    through = subprocess.run(  # the same run without a scheduler
+        [sys.executable, str(REPOSITORY / "launch.py"), "hardware=cpu", *SMALL, *LONG, "name=through"],
+        cwd=interrupted.sweep.directory, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert through.returncode == 0, through.stderr
+    interrupted.join()
+    assert not interrupted.problem
+    (run,) = interrupted.sweep.runs()
+    # Two starts more came from our commands; what is beyond them is the time limit's doing.
+    assert len(interrupted.sweep.status(run)["starts"]) > 3
+    assert result_of(run) == result_of(interrupted.sweep.runs("through")[0])

@@ -52,4 +52,3 @@ def test_each_failure_is_named_and_stops_nothing_else(sweep: Sweep, tmp_path: Pa
     assert "1 new" in output
     assert "3 resumable" in output
     assert "1 done" in output
-    assert not sweep.cluster.run("squeue", "-h", "-o", "%i")

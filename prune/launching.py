@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -46,6 +47,7 @@ def run_single(config: DictConfig) -> int:
         parsed = read_config(config)
         if parsed.plan:
             print_plan(make_plan([parsed]))
+            _discard(HydraConfig.get().runtime.output_dir)
             return 0
     except UserError as error:
         return complain(error)
@@ -106,9 +108,9 @@ def _cell(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[st
 
 
 def _discard(folder: str) -> None:
-    """Remove Hydra's folder of a sweep that started nothing, and the parents that this leaves empty."""
+    """Remove Hydra's folder of a launch that started nothing, and the parents that this leaves empty."""
     path = Path(folder)
-    if path.is_dir() and {entry.name for entry in path.iterdir()} <= {"multirun.yaml"}:
+    if path.is_dir() and {entry.name for entry in path.iterdir()} <= {"multirun.yaml", ".hydra"}:
         shutil.rmtree(path)
         for parent in list(path.parents)[:2]:  # .hydra_runs and the sweep's own folder
             if any(parent.iterdir()):

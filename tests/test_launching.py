@@ -57,8 +57,8 @@ def test_plan_starts_nothing(tmp_path: Path) -> None:
     for flags in ((), ("-m",)):
         done = launch(tmp_path, *flags, *TINY_RUN, "plan=true")
         assert done.returncode == 0, done.stderr
-        assert "1 runs: 1 new" in done.stdout
-    assert not list((tmp_path / "outputs").glob("demo/digits-*"))
+        assert "1 run: 1 new" in done.stdout
+        assert not (tmp_path / "outputs" / "demo").exists(), "it leaves nothing behind"
 
 
 def test_hardware_is_not_swept(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_json_has_a_row_per_run(sweep: Path, capsys: pytest.CaptureFixture[str])
     assert (running["state"], running["epoch"], running["epochs_done"], running["epochs_total"]) == (1, 1, 5, 12)
     assert running["eta_seconds"] == 14.0
     assert (running["node"], running["job"], running["val_accuracy"]) == ("n1", "7_1", 54.0)
+    assert "no heartbeat since 2020" in str(found[2]["error"])
     assert found[3]["error"] == "optim.lr is too large."
     assert found[4]["job"] == "7_4"
     assert [row["eta_seconds"] for row in found].count(None) == 5, "only what runs has an ETA"

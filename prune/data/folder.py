@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Literal
@@ -61,7 +62,7 @@ class ImageFolder(Dataset):
         root = Path(self.options.root)
         if not (root / "train").is_dir():
             return None  # the job says what is wrong
-        count = sum(path.suffix.lower() in EXTENSIONS for path in (root / "train").glob("*/*"))
+        count = _count_images(root / "train")
         split_off = not ((root / "val").is_dir() and (root / "test").is_dir())
         return count - round(count * self.options.val_fraction) if split_off else count
 
@@ -90,6 +91,12 @@ def _read(folder: Path, classes: list[str]) -> FileSplit:
     if not paths:
         raise UserError(f"dataset.root: {folder} holds no images (class folders with {', '.join(sorted(EXTENSIONS))}).")
     return FileSplit(paths, np.asarray(labels, dtype=np.int64))
+
+
+@functools.lru_cache
+def _count_images(folder: Path) -> int:
+    """Images in class folders; counted once for all cells of a sweep."""
+    return sum(path.suffix.lower() in EXTENSIONS for path in folder.glob("*/*"))
 
 
 def _take(split: FileSplit, index) -> FileSplit:  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from prune.data import DATASETS
 from prune.data.base import Dataset
 from prune.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 def fetch_first(configs: Iterable[RunConfig]) -> None:
     """Run `prune data fetch` for what the cells need, in a process of its own: it imports torch, this one does not.
@@ -26,6 +29,7 @@ def fetch_first(configs: Iterable[RunConfig]) -> None:
     wanted = {json.dumps(needs, sort_keys=True) for config in configs if (needs := _needs(config))}
     if not wanted:
         return
+    log.info("fetching what is missing of the data and weights")
     environment = dict(os.environ)
     # The package may be importable only because launch.py lies beside it.
     here = str(Path(prune.__file__).resolve().parent.parent)

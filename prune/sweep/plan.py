@@ -128,7 +128,7 @@ def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> N
         if any(cell.standing == standing for cell in plan)
     )
     console.print(
-        f"{len(plan)} runs: {counts}. To compute: {sum(cell.epochs_left for cell in left)} epochs, "
+        f"{len(plan)} run{'s' * (len(plan) != 1)}: {counts}. To compute: {sum(cell.epochs_left for cell in left)} epochs, "
         f"{_flops(_total(cell.flops_left for cell in left))} FLOPs, {_hours(_total(cell.hours for cell in left))} hours.",
         highlight=False,
         soft_wrap=True,

@@ -75,6 +75,8 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
         word, error = "failed", ended
     if waiting and word in ("queued", "lost", "preempted"):
         word = waiting
+    if word == "lost":
+        error = f"no heartbeat since {status['heartbeat']}; the command that started it goes on from its last checkpoint"
     running = word == "running"
     submitted = submission.job_id if submission is not None else None
     return Row(

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
+from prune.allocator import keep_freed_memory
 from prune.budget import StateBudget, budgets
 from prune.config.describe import show
 from prune.config.schema import RunConfig
 from prune.data import DATASETS
-from prune.data.base import ArraySplit, Splits
+from prune.data.base import ArraySplit, DataFacts, Splits
 from prune.data.loading import Loader, ResidentLoader
-from prune.data.statistics import DataFacts, data_facts
+from prune.data.statistics import data_facts
 from prune.errors import UserError
 from prune.methods import METHODS
 from prune.methods.base import Method
@@ -52,6 +53,7 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
         UserError: for a device that is not there, data that is missing or broken, or keys that do not fit the data.
     """
     device = choose_device(config.hardware.device)
+    keep_freed_memory()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high" if config.optim.precision == "tf32" else "highest")
     dataset = DATASETS.load(config.dataset.name)(config.dataset)

@@ -1,0 +1,69 @@
+"""The table of figures on this machine's CPU."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from benchmarks.demo_figure import demo
+from benchmarks.figure import Figure, table
+from benchmarks.input_figure import input_rate
+from benchmarks.matmul_figure import matmul_fraction
+from benchmarks.memory_figure import memory
+from benchmarks.overhead_figure import overhead
+from benchmarks.pruning_figure import prune_time
+from benchmarks.scale import Scale
+from benchmarks.step_figures import compact_step, penalty_step, run_cost
+from prune.environment import cpu_model
+from prune.job import cpu_count
+
+FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
+    "matmul_fraction": matmul_fraction,
+    "compact_step": compact_step,
+    "penalty_step": penalty_step,
+    "run_cost": run_cost,
+    "prune_time": prune_time,
+    "input_rate": input_rate,
+    "overhead": overhead,
+    "memory": memory,
+    "demo": demo,
+}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "cpu": cpu_model(),
+        "cores": cpu_count(),
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+    }
+
+
+def run(scale: Scale, names: Sequence[str], file: Path | None) -> None:
+    """Measure the named figures (none: all), print their table, and write them to `file`."""
+    console = Console(width=200)
+    torch.set_num_threads(scale.threads or cpu_count())
+    figures = []
+    for name in names or FIGURES:
+        console.print(f"measuring {name} …")
+        with tempfile.TemporaryDirectory() as folder:
+            figures.append(FIGURES[name](scale, Path(folder)))
+        if file is not None:  # after each: a figure that takes minutes is not lost if the next one fails
+            content = {
+                "figures": {figure.name: figure.value for figure in figures},
+                "details": {figure.name: asdict(figure) for figure in figures},
+                "machine": machine(),
+            }
+            file.write_text(json.dumps(content, indent=2) + "\n")
+    about = machine()
+    console.print(table(figures, f"{about['cpu']}, {about['cores']} cores, torch {about['torch']}, float32"))

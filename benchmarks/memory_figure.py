@@ -1,0 +1,97 @@
+"""Peak memory of a run, beside what a training step cannot do without."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.figure import Figure
+from benchmarks.scale import Scale
+from benchmarks.workbench import dense_state, make_job, one_step
+from prune.job import Job
+from prune.run import Run
+from prune.state import PruningState
+from prune.status import StatusFile
+from prune.tracking import NoTracker
+from prune.watch import Watcher
+
+
+def memory(scale: Scale, folder: Path) -> Figure:
+    """(Peak of a run - its memory when the data was loaded) / (model + optimiser + activations of one step)."""
+    del folder  # a process of its own: this one's memory has held much else
+    command = [sys.executable, "-m", "benchmarks.memory_figure", json.dumps(asdict(scale))]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = json.loads(output.splitlines()[-1])
+    grown = found["peak"] - found["start"]
+    parts = {key: found[key] for key in ("model", "optimizer", "activations")}
+    megabytes = {f"{key}_mb": round(value / 2**20) for key, value in {**parts, "grown": grown}.items()}
+    return Figure.of("memory", [grown / sum(parts.values())], 1.2, True, **megabytes)
+
+
+def resident(key: str) -> int:
+    """VmRSS (now) or VmHWM (peak) of this process, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"{key} is not in /proc/self/status; this figure needs Linux")
+
+
+def activations(state: PruningState) -> int:
+    """Bytes that one training step's forward pass keeps for the backward pass, parameters aside."""
+    owned = {parameter.untyped_storage().data_ptr() for parameter in state.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in owned:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images, labels = next(iter(state.job.loader.training(0, 0, 0)))
+    state.model.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = nn.functional.cross_entropy(state.model(images), labels)
+        found = sum(kept.values())  # while the loss holds them all
+    del loss
+    return found
+
+
+def run(job: Job) -> None:
+    with Watcher(job, StatusFile(job.directory.status), NoTracker()) as watcher:
+        Run(job, watcher).execute()
+
+
+def sizes(job: Job) -> dict[str, Any]:
+    """Model, optimiser and activations in bytes."""
+    state = dense_state(job)
+    one_step(state)()
+    assert state.optimizer is not None
+    momenta = [v for entry in state.optimizer.state.values() for v in entry.values() if isinstance(v, Tensor)]
+    return {
+        "model": sum(tensor.nbytes for tensor in state.tensors().values()),
+        "optimizer": sum(tensor.nbytes for tensor in momenta),
+        "activations": activations(state),
+    }
+
+
+def main(scale: Scale) -> None:
+    """A run of two states; its start, its peak, and the sizes of what it had to hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        epochs = ("schedule.states=2", "schedule.epochs=1", "schedule.epochs_first=2")
+        job = make_job(Path(folder), scale, "method=refill", *epochs, steps=max(2, scale.steps // 4))
+        start = resident("VmRSS")
+        run(job)
+        peak = resident("VmHWM")
+        print(json.dumps({"start": start, "peak": peak, **sizes(job)}))
+
+
+if __name__ == "__main__":
+    main(Scale(**json.loads(sys.argv[1])))

@@ -1,0 +1,39 @@
+"""The time that pruning itself takes: ranking all units by magnitude and building the compact model."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from benchmarks.figure import Figure
+from benchmarks.scale import Scale
+from benchmarks.timing import clock, quartiles, take_turns
+from benchmarks.workbench import dense_state, make_job, one_step
+from prune.state import PruningState
+from prune.units import KeepSet
+
+
+def prune_time(scale: Scale, folder: Path) -> Figure:
+    """Rank by magnitude and slice / one dense training step."""
+    job = make_job(folder, scale, "method=refill", "method.rewind=none", "schedule.states=2", "schedule.target=0.7")
+    trained = dense_state(job)
+    step = one_step(trained)
+    seconds = quartiles(take_turns({"step": step}, max(2, scale.rounds // 3))["step"])[1]
+    taken = []
+    for number in range(scale.many + 1):
+        state = PruningState(job, 1, copy.deepcopy(trained.model), KeepSet.dense(job.shape))
+
+        def prune_it(state: PruningState = state) -> None:
+            state.remove(state.rank())
+
+        duration = clock(prune_it)
+        if number:
+            taken.append(duration)
+    return Figure.of(
+        "prune_time",
+        [duration / seconds for duration in taken],
+        0.02,
+        True,
+        milliseconds=1000 * quartiles(taken)[1],
+        step_seconds=seconds,
+    )

@@ -141,8 +141,10 @@ class Cluster:
             self._stop(name)
 
     def start_node(self, node: str) -> None:
-        """Start a node's slurmd."""
+        """Start a node's slurmd; returns when the controller gives it work again."""
         self.run("slurmd", "-N", node)
+        usable = ("idle", "mix", "alloc")
+        _until(lambda: self.run("sinfo", "-h", "-N", "-n", node, "-o", "%t").strip() in usable, f"{node} to be usable")
 
     def kill_node(self, node: str) -> None:
         """A node dies: its slurmd is gone from one moment to the next."""

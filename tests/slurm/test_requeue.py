@@ -125,20 +125,23 @@ def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
 
 
 def test_a_lost_node_without_requeueing_is_a_failure(sweep: Sweep) -> None:
-    process = sweep.launch("schedule.epochs_first=3,400", "hardware.cpus=2", "hardware.sbatch=['--no-requeue']")
-    until(lambda: len(sweep.runs()) == 2, "the submission")
-    lost, fine = sweep.run_where("epochs_first", 400), sweep.run_where("epochs_first", 3)
+    process = sweep.launch("schedule.epochs_first=400,401", "hardware.cpus=2", "hardware.sbatch=['--no-requeue']")
+    until(lambda: len(sweep.runs()) == 2 and all(sweep.epochs(run) for run in sweep.runs()), "an epoch of both")
+    lost = next(run for run in sweep.runs() if sweep.status(run)["node"] == "node2")
+    other = next(run for run in sweep.runs() if run != lost)
     try:
-        until(lambda: sweep.epochs(lost), "an epoch")
-        assert sweep.status(lost)["node"] == "node2"
         sweep.cluster.kill_node("node2")
-        code, _, errors = sweep.finish(process, 60)
+        until(lambda: json.loads((lost / "submission.json").read_text())["verdict"] == "lost its node", "the verdict")
+        before = sweep.epochs(other)
+        until(lambda: sweep.epochs(other) > before, "the other run to go on")
     finally:
         os.kill(sweep.status(lost)["pid"], signal.SIGKILL)
         sweep.cluster.start_node("node2")
+    sweep.cluster.run("scancel", sweep.job(other))
+    code, _, errors = sweep.finish(process, 60)
     assert code == 1
     assert f"{lost.name}: lost its node" in errors
-    assert sweep.status(fine)["status"] == "done"
+    assert f"{other.name}: was cancelled" in errors
 
 
 def test_requeued_runs_equal_uninterrupted_ones(interrupted: Interrupted) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -92,30 +93,41 @@ class ResidentLoader(Loader):
     def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
         order = self.order(state, epoch).to(self.device)
         for step in range(start, len(order)):
-            images = self._images["train"][order[step]]
+            images, labels = self._take("train", order[step])
             draw = generator(self.seed, "augment", state, epoch, step)
-            yield self._normalise(augment_batch(images, self.augment, draw)), self._labels["train"][order[step]]
+            yield self._normalise(augment_batch(images, self.augment, draw)), labels
 
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
         for index in batches:
-            index = index.to(self.device)
-            yield self._normalise(self._images[split][index]), self._labels[split][index]
+            images, labels = self._take(split, index.to(self.device))
+            yield self._normalise(images), labels
+
+    def _take(self, split: str, index: Tensor) -> Batch:
+        # index_select copies whole images; indexing with a tensor goes pixel by pixel.
+        return self._images[split].index_select(0, index), self._labels[split].index_select(0, index)
 
 
 def augment_batch(images: Tensor, augment: Augment, draw: torch.Generator) -> Tensor:
     """Random crop after padding with black, then a mirror image with probability 1/2; each image its own draw.
 
     Args:
-        images: uint8 (b, c, h, w).
+        images: uint8 (b, c, h, w); may be changed.
     """
     size, padding = len(images), augment.crop_padding
     if padding:
-        height, width = images.shape[2:]
-        corners = torch.randint(0, 2 * padding + 1, (2, size), generator=draw).to(images.device)
-        padded = torch.nn.functional.pad(images, [padding] * 4)
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        images = windows[torch.arange(size, device=images.device), :, corners[0], corners[1]]
+        corners = torch.randint(0, 2 * padding + 1, (2, size), generator=draw)
+        images = _crop(torch.nn.functional.pad(images, [padding] * 4), corners, images.shape[2:])
     if augment.flip:
-        mirror = torch.rand(size, generator=draw).to(images.device) < 0.5
-        images = torch.where(mirror[:, None, None, None], images.flip(3), images)
+        mirrored = (torch.rand(size, generator=draw) < 0.5).nonzero().flatten().to(images.device)
+        images = images.index_copy_(0, mirrored, images.index_select(0, mirrored).flip(3))
     return images
+
+
+def _crop(padded: Tensor, corners: Tensor, size: torch.Size) -> Tensor:
+    """From image i the part of `size` (height, width) whose top left is `corners[:, i]`."""
+    images = torch.arange(len(padded))
+    if padded.device.type == "cpu":  # numpy copies row by row here, three times as fast as torch's pixel by pixel
+        windows = np.lib.stride_tricks.sliding_window_view(padded.numpy(), tuple(size), axis=(2, 3))
+        return torch.from_numpy(windows[images.numpy(), :, corners[0].numpy(), corners[1].numpy()])
+    images, corners = images.to(padded.device), corners.to(padded.device)
+    return padded.unfold(2, size[0], 1).unfold(3, size[1], 1)[images, :, corners[0], corners[1]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from omegaconf import OmegaConf
 
 from prune.cell import Outcome, run_cell
 from prune.config import RunConfig, parse
+from prune.criteria import CRITERIA
+from prune.data import DATASETS
+from prune.methods import METHODS
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -37,6 +40,17 @@ TINY_RUN = (
     "hardware.threads=1",
 )
 """Three states of a few steps each: a whole run in about two seconds."""
+
+
+@pytest.fixture(autouse=True)
+def leave_the_process_as_found() -> Iterator[None]:
+    """What a run or a test sets for the whole process must not reach the next test: registries, threads, precision."""
+    before = {registry: dict(registry.table) for registry in (CRITERIA, DATASETS, METHODS)}
+    yield
+    for registry, table in before.items():
+        registry.table = table
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
 
 
 def compose_config(outputs: Path, *overrides: str) -> RunConfig:

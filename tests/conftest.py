@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,9 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 # The sums of a matrix product depend on the number of threads; one is the same everywhere, and as quick at these sizes.
 torch.set_num_threads(1)
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every process they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Compose = Callable[..., RunConfig]
 

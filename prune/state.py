@@ -151,7 +151,8 @@ class PruningState:
         """Remember the present model if its validation accuracy is the first to be so high."""
         assert self.val_accuracy is not None
         if self.best is None or self.val_accuracy > self.best["val_accuracy"]:
-            copies = {name: tensor.clone() for name, tensor in self.tensors().items()}
+            room = {} if self.best is None else self.best["tensors"]  # the copies before are overwritten: one set is held
+            copies = {name: _copy(tensor, room.get(name)) for name, tensor in self.tensors().items()}
             self.best = {"epoch": epoch, "val_accuracy": self.val_accuracy, "tensors": copies}
 
     def counts(self) -> dict[str, int]:
@@ -198,6 +199,10 @@ class PruningState:
             decoupled = self.job.config.optim.name == "adamw"
             self._penalty = UnitPenalty(self.model, self.alive, self.marked, decoupled)
         return self._penalty
+
+
+def _copy(tensor: Tensor, room: Tensor | None) -> Tensor:
+    return tensor.clone() if room is None or room.shape != tensor.shape else room.copy_(tensor)
 
 
 def _nothing() -> None:

@@ -1,1 +1,1 @@
-"""How fast the system is: `python -m benchmarks cpu | gpu | growth | kernels | profile` (docs/performance.md)."""
+"""How fast the system is: `python -m benchmarks cpu | gpu | growth | kernels | compile | profile` (docs/performance.md)."""

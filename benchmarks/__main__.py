@@ -1,4 +1,4 @@
-"""python -m benchmarks cpu | gpu | growth | kernels | profile"""
+"""python -m benchmarks cpu | gpu | growth | kernels | compile | profile"""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def main(arguments: list[str] | None = None) -> None:
     growth.add_argument("--plots", type=Path, metavar="DIR", help="draw a plot per quantity")
     gpu = commands.add_parser("gpu", help="seconds per CIFAR epoch in bfloat16, beside the GPU's matmul rate")
     kernels = commands.add_parser("kernels", help="attention, GELU, LayerNorm and others, each written in several ways")
+    compiled = commands.add_parser("compile", help="training steps with and without torch.compile")
     commands.add_parser("profile", help="where the time of training steps goes, by torch.profiler")
-    for command in (cpu, growth, gpu, kernels):
+    for command in (cpu, growth, gpu, kernels, compiled):
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     for command in commands.choices.values():
         command.add_argument("--mini", action="store_true", help="miniature sizes: shows that it works, in seconds")
@@ -44,6 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
         from benchmarks.kernels import run as run_kernels
 
         run_kernels(scale, options.json)
+    elif options.command == "compile":
+        from benchmarks.compiled import run as run_compiled
+
+        run_compiled(scale, options.json)
     else:
         from benchmarks.profile import run as run_profile
 

@@ -14,6 +14,7 @@ from prune import optim
 from prune.checkpoint import read_tensors
 from prune.compact import compact, silenced, slice_tensors
 from prune.criteria import CRITERIA
+from prune.padding import pad_widths
 from prune.penalise import UnitPenalty
 from prune.ranking import rank_joint, rank_separate
 from prune.scores import Scoring
@@ -45,6 +46,8 @@ class PruningState:
 
     def __init__(self, job: Job, index: int, model: VisionTransformer, alive: KeepSet):
         self.job, self.index, self.model, self.alive = job, index, model, alive
+        if job.device.type == "cpu":
+            pad_widths(model)
         self.budget = job.budgets[index]
         self.epochs = job.config.epochs(index)
         self.marked: KeepSet | None = None

@@ -20,7 +20,7 @@ def drain(batches: Iterable[Any]) -> None:
 
 def input_rate(scale: Scale, folder: Path) -> Figure:
     """Images/s of ours / of the DataLoader; the same uint8 images, cropped, flipped and normalised by both."""
-    steps = 64 if scale.many > 2 else 2
+    steps = 512 if scale.many > 2 else 2  # most of a CIFAR epoch
     job = make_job(folder, scale, steps=steps)
     training, _, _ = loaders(job.config)
     calls = {"ours": lambda: drain(job.loader.training(0, 0, 0)), "theirs": lambda: drain(training)}

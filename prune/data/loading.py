@@ -111,15 +111,17 @@ def augment_batch(images: Tensor, augment: Augment, draw: torch.Generator) -> Te
     """Random crop after padding with black, then a mirror image with probability 1/2; each image its own draw.
 
     Args:
-        images: uint8 (b, c, h, w); may be changed.
+        images: uint8 (b, c, h, w).
     """
     size, padding = len(images), augment.crop_padding
     if padding:
         corners = torch.randint(0, 2 * padding + 1, (2, size), generator=draw)
         images = _crop(torch.nn.functional.pad(images, [padding] * 4), corners, images.shape[2:])
     if augment.flip:
-        mirrored = (torch.rand(size, generator=draw) < 0.5).nonzero().flatten().to(images.device)
-        images = images.index_copy_(0, mirrored, images.index_select(0, mirrored).flip(3))
+        mirrored = torch.rand(size, generator=draw) < 0.5
+        # Out of the images and their mirror images: whole images are copied, which a choice pixel by pixel would not do.
+        chosen = (torch.arange(size) + size * mirrored).to(images.device)
+        images = torch.cat([images, images.flip(3)]).index_select(0, chosen)
     return images
 
 

@@ -24,7 +24,7 @@ from prune.status import StatusFile
 from prune.tracking import NoTracker
 from prune.watch import Watcher
 
-EPOCHS = 4
+EPOCHS = 3
 
 
 class Arithmetic:

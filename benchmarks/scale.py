@@ -30,7 +30,7 @@ class Scale:
     states: int = 16
     matrices: tuple[int, ...] = (2048, 3072, 4096)
     demo: tuple[str, ...] = ()
-    repeats_demo: int = 3
+    repeats_demo: int = 2
 
 
 FULL = Scale()

@@ -15,7 +15,7 @@ from prune.data.loading import PADDING_LABEL, Batch
 from prune.errors import TrainingFailed
 from prune.learning_rate import learning_rate
 from prune.optim import set_learning_rate
-from prune.seeding import derive
+from prune.seeding import derive, seed_default_generator
 
 if TYPE_CHECKING:
     from prune.state import PruningState
@@ -62,11 +62,12 @@ def train_epoch(state: PruningState, epoch: int, start: int, sums: EpochSums, af
     assert optimizer is not None
     forward = state.forward
     model.train()
+    parameters = list(model.parameters())
     steps = job.loader.steps_per_epoch
     for offset, (images, labels) in enumerate(job.loader.training(state.index, epoch, start)):
         step = start + offset
         position = epoch * steps + step
-        torch.manual_seed(derive(job.config.seed, "dropout", state.index, epoch, step))
+        seed_default_generator(derive(job.config.seed, "dropout", state.index, epoch, step), job.device)
         state.lr = lr_at(state, position)
         set_learning_rate(optimizer, state.lr)
         with autocast(job.device, optim.precision):
@@ -74,7 +75,7 @@ def train_epoch(state: PruningState, epoch: int, start: int, sums: EpochSums, af
             loss = F.cross_entropy(logits, labels, label_smoothing=optim.label_smoothing)
         loss.backward()
         if optim.grad_clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), optim.grad_clip)
+            nn.utils.clip_grad_norm_(parameters, optim.grad_clip)
         if state.index > 0:
             method.before_step(state, position)
         optimizer.step()

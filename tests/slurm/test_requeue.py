@@ -27,7 +27,7 @@ if "SLURM_PROCID" in os.environ and "submitit" in " ".join(sys.orig_argv):
     import prune.run
     append = prune.run.append_jsonl
     def append_slowly(*arguments):
-        time.sleep(0.35)
+        time.sleep(0.45)
         append(*arguments)
     prune.run.append_jsonl = append_slowly
 """
@@ -99,7 +99,7 @@ def test_the_long_run_begins(interrupted: Interrupted) -> None:
 
 def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
     """SLURM requeues the job; it takes over the lock that its own earlier process holds, which then gets out of the way."""
-    process = sweep.launch("schedule.epochs_first=400,401", "hardware.cpus=2")  # so that each node has one
+    process = sweep.launch("schedule.epochs_first=40000,40001", "hardware.cpus=2")  # so that each node has one, for as long as it takes
     try:
         until(lambda: len(sweep.runs()) == 2 and all(sweep.epochs(run) for run in sweep.runs()), "an epoch of both")
         lost = next(run for run in sweep.runs() if sweep.status(run)["node"] == "node2")
@@ -125,7 +125,7 @@ def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
 
 
 def test_a_lost_node_without_requeueing_is_a_failure(sweep: Sweep) -> None:
-    process = sweep.launch("schedule.epochs_first=400,401", "hardware.cpus=2", "hardware.sbatch=['--no-requeue']")
+    process = sweep.launch("schedule.epochs_first=40000,40001", "hardware.cpus=2", "hardware.sbatch=['--no-requeue']")
     until(lambda: len(sweep.runs()) == 2 and all(sweep.epochs(run) for run in sweep.runs()), "an epoch of both")
     lost = next(run for run in sweep.runs() if sweep.status(run)["node"] == "node2")
     other = next(run for run in sweep.runs() if run != lost)

@@ -148,9 +148,9 @@ def test_with_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """SLURM's accounting is not needed; where it runs, it tells of jobs that the controller has forgotten."""
     with running_cluster(accounting=True) as cluster:
         sweep = Sweep(cluster, tmp_path)
-        process = sweep.launch("schedule.epochs_first=300,2")
+        process = sweep.launch("schedule.epochs_first=30000,2")
         until(lambda: len(sweep.runs()) == 2, "the submission")
-        long = sweep.run_where("epochs_first", 300)
+        long = sweep.run_where("epochs_first", 30000)
         until(lambda: sweep.epochs(long), "an epoch")
         cluster.run("scancel", sweep.job(long))
         code, _, errors = sweep.finish(process)

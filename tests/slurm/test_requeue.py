@@ -99,7 +99,7 @@ def test_the_long_run_begins(interrupted: Interrupted) -> None:
 
 def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
     """SLURM requeues the job; it takes over the lock that its own earlier process holds, which then gets out of the way."""
-    process = sweep.launch("schedule.epochs_first=40000,40001", "hardware.cpus=2")  # so that each node has one, for as long as it takes
+    process = sweep.launch("schedule.epochs_first=40000,40001", "hardware.cpus=2")  # one on each node, as long as it takes
     try:
         until(lambda: len(sweep.runs()) == 2 and all(sweep.epochs(run) for run in sweep.runs()), "an epoch of both")
         lost = next(run for run in sweep.runs() if sweep.status(run)["node"] == "node2")

@@ -45,6 +45,9 @@ TINY_RUN = (
 )
 """Three states of a few steps each: a whole run in about two seconds."""
 
+ENDLESS = 30_000
+"""Epochs of a run that no machine finishes before the test interrupts it."""
+
 
 @pytest.fixture(autouse=True)
 def leave_the_process_as_found() -> Iterator[None]:

@@ -14,7 +14,7 @@ import pytest
 
 from prune.errors import UserError
 from prune.sweep.callback import check_outputs
-from tests.conftest import TINY_RUN
+from tests.conftest import ENDLESS, TINY_RUN
 from tests.sweeps import LAUNCH, launch
 
 
@@ -109,7 +109,7 @@ def test_help_is_quick(tmp_path: Path) -> None:
 
 def test_ctrl_c_saves_and_says_so(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, str(LAUNCH), *TINY_RUN, "schedule.epochs_first=50000"],
+        [sys.executable, str(LAUNCH), *TINY_RUN, f"schedule.epochs_first={ENDLESS}"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     end = time.monotonic() + 60

@@ -20,7 +20,7 @@ from prune.identity import run_directory
 from prune.sweep import local
 from prune.sweep.launch import _mark_queued
 from prune.sweep.local import LocalBackend, visible_gpus
-from tests.conftest import TINY_RUN, Compose
+from tests.conftest import ENDLESS, TINY_RUN, Compose
 from tests.sweeps import LAUNCH, launch
 
 LOCAL = ("-m", *TINY_RUN[:-2], "hardware=local", "hardware.device=cpu", "hardware.threads=1")
@@ -57,7 +57,7 @@ def test_a_sweep_of_processes(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_the_processes_running(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, str(LAUNCH), *LOCAL, "schedule.epochs_first=50000", "seed=0,1", "hardware.jobs=1"],
+        [sys.executable, str(LAUNCH), *LOCAL, f"schedule.epochs_first={ENDLESS}", "seed=0,1", "hardware.jobs=1"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     (metrics,) = wait_for(lambda: list(tmp_path.glob("outputs/demo/*/metrics.jsonl")))

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+from tests.conftest import ENDLESS
 from tests.slurm.conftest import Sweep, sitecustomize, until
 
 RAISES = """
@@ -17,15 +18,15 @@ if os.environ.get("SLURM_ARRAY_TASK_ID") == "0" and "SLURM_PROCID" in os.environ
     prune.job.prepare = prepare
 """
 
-# Beside the last, runs that no machine finishes before the test interrupts them.
-CELLS = "schedule.epochs_first=30000,30001,30002,30003,2"
+EPOCHS = (ENDLESS, ENDLESS + 1, ENDLESS + 2, ENDLESS + 3, 2)
+CELLS = f"schedule.epochs_first={','.join(map(str, EPOCHS))}"
 
 
 def test_each_failure_is_named_and_stops_nothing_else(sweep: Sweep, tmp_path: Path) -> None:
     sweep.variables = sitecustomize(tmp_path / "site", RAISES)
     process = sweep.launch(CELLS, "hardware.max_requeues=0", "hardware.time_minutes=9")
     until(lambda: len(sweep.runs()) == 5, "the submission")
-    raising, killed, cancelled, exceeding, fine = (sweep.run_where("epochs_first", n) for n in (30000, 30001, 30002, 30003, 2))
+    raising, killed, cancelled, exceeding, fine = (sweep.run_where("epochs_first", n) for n in EPOCHS)
     for run in (killed, cancelled, exceeding):
         until(lambda run=run: sweep.epochs(run), f"the first epoch of {run.name}")
     os.kill(sweep.status(killed)["pid"], signal.SIGKILL)  # as the kernel does when memory runs out

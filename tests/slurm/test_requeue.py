@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ENDLESS
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import REPOSITORY, SMALL, Sweep, sitecustomize, until
 
 LONG = ("schedule.epochs_first=45", "schedule.epochs=40", "method=rsst")
+
+TWO_NODES = (f"schedule.epochs_first={ENDLESS},{ENDLESS + 1}", "hardware.cpus=2")
+"""Two runs that only fit on different nodes."""
 
 SLOW = """
 import os, sys
@@ -99,7 +103,7 @@ def test_the_long_run_begins(interrupted: Interrupted) -> None:
 
 def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
     """SLURM requeues the job; it takes over the lock that its own earlier process holds, which then gets out of the way."""
-    process = sweep.launch("schedule.epochs_first=40000,40001", "hardware.cpus=2")  # one on each node, as long as it takes
+    process = sweep.launch(*TWO_NODES)
     try:
         until(lambda: len(sweep.runs()) == 2 and all(sweep.epochs(run) for run in sweep.runs()), "an epoch of both")
         lost = next(run for run in sweep.runs() if sweep.status(run)["node"] == "node2")
@@ -125,7 +129,7 @@ def test_a_run_whose_node_dies_goes_on_elsewhere(sweep: Sweep) -> None:
 
 
 def test_a_lost_node_without_requeueing_is_a_failure(sweep: Sweep) -> None:
-    process = sweep.launch("schedule.epochs_first=40000,40001", "hardware.cpus=2", "hardware.sbatch=['--no-requeue']")
+    process = sweep.launch(*TWO_NODES, "hardware.sbatch=['--no-requeue']")
     until(lambda: len(sweep.runs()) == 2 and all(sweep.epochs(run) for run in sweep.runs()), "an epoch of both")
     lost = next(run for run in sweep.runs() if sweep.status(run)["node"] == "node2")
     other = next(run for run in sweep.runs() if run != lost)

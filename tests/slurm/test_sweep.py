@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from prune.sweep.slurm_queue import how_it_ended
+from tests.conftest import ENDLESS
 from tests.slurm.cluster import missing
 from tests.slurm.conftest import REPOSITORY, Sweep, running_cluster, sitecustomize, until
 
@@ -148,9 +149,9 @@ def test_with_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """SLURM's accounting is not needed; where it runs, it tells of jobs that the controller has forgotten."""
     with running_cluster(accounting=True) as cluster:
         sweep = Sweep(cluster, tmp_path)
-        process = sweep.launch("schedule.epochs_first=30000,2")
+        process = sweep.launch(f"schedule.epochs_first={ENDLESS},2")
         until(lambda: len(sweep.runs()) == 2, "the submission")
-        long = sweep.run_where("epochs_first", 30000)
+        long = sweep.run_where("epochs_first", ENDLESS)
         until(lambda: sweep.epochs(long), "an epoch")
         cluster.run("scancel", sweep.job(long))
         code, _, errors = sweep.finish(process)

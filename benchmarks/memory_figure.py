@@ -8,6 +8,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -26,14 +27,20 @@ from prune.watch import Watcher
 
 def memory(scale: Scale, folder: Path) -> Figure:
     """(Peak of a run - its memory when the data was loaded) / (model + optimiser + activations of one step)."""
-    del folder  # a process of its own: this one's memory has held much else
+    del folder
+    runs = [in_a_process_of_its_own(scale) for _ in range(scale.repeats_memory)]
+    parts = {key: runs[0][key] for key in ("model", "optimizer", "activations")}
+    grown = [run["peak"] - run["start"] for run in runs]
+    megabytes = {f"{key}_mb": round(value / 2**20) for key, value in {**parts, "grown": median(grown)}.items()}
+    return Figure.of("memory", [each / sum(parts.values()) for each in grown], 1.2, True, **megabytes)
+
+
+def in_a_process_of_its_own(scale: Scale) -> dict[str, int]:
+    """What `main` prints: this process's memory has held much else. Where tensors fall differs from process to process."""
     command = [sys.executable, "-m", "benchmarks.memory_figure", json.dumps(asdict(scale))]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = json.loads(output.splitlines()[-1])
-    grown = found["peak"] - found["start"]
-    parts = {key: found[key] for key in ("model", "optimizer", "activations")}
-    megabytes = {f"{key}_mb": round(value / 2**20) for key, value in {**parts, "grown": grown}.items()}
-    return Figure.of("memory", [grown / sum(parts.values())], 1.2, True, **megabytes)
+    found: dict[str, int] = json.loads(output.splitlines()[-1])
+    return found
 
 
 def resident(key: str) -> int:

@@ -18,7 +18,7 @@ class Scale:
         states: states of the run whose cost is added up.
         matrices: sides of the square matrix products that the best rate is looked for with.
         demo: overrides of the demo matrix.
-        repeats_demo: how often the demo matrix is run.
+        repeats_demo: how often the demo matrix is run; `repeats_memory` the run whose memory is measured.
     """
 
     model: tuple[str, ...] = ("model=vit_small", "model.pretrained=false")
@@ -31,6 +31,7 @@ class Scale:
     matrices: tuple[int, ...] = (2048, 3072, 4096)
     demo: tuple[str, ...] = ()
     repeats_demo: int = 2
+    repeats_memory: int = 5
 
 
 FULL = Scale()
@@ -46,5 +47,6 @@ MINI = Scale(
     matrices=(64,),
     demo=("schedule.states=2", "schedule.epochs=2", "schedule.epochs_first=1"),
     repeats_demo=1,
+    repeats_memory=1,
 )
 """Seconds instead of minutes: shows that every figure can be measured, not what it is."""

@@ -17,7 +17,7 @@ from safetensors.torch import save as dump_safetensors
 from torch import Tensor
 
 from prune.errors import UserError
-from prune.files import sync_directory, write_atomically, write_json
+from prune.files import sha256, sync_directory, write_atomically, write_json
 from prune.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def save_state(
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in (("final", final), ("best", best)):
         write_tensors(folder / f"{name}.safetensors", tensors)
-    digests = {name: hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest() for name in ("final", "best")}
+    digests = {name: sha256(folder / f"{name}.safetensors") for name in ("final", "best")}
     write_json(folder / "pruned.json", {**about, "sha256": digests})
 
 

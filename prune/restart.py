@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from prune.checkpoint import Progress, load_last, read_tensors, write_tensors
 from prune.compact import shrink_structure
 from prune.errors import UserError
-from prune.files import read_json, read_jsonl, write_jsonl
+from prune.files import read_json, read_jsonl, sha256, write_jsonl
 from prune.job import Job
 from prune.model import build_model, create
 from prune.state import PruningState
@@ -107,7 +106,7 @@ def _from_complete_states(job: Job) -> Progress | None:
         expected = sum(job.config.epochs(before) for before in range(index + 1))
         if about is None or not final.exists() or len(lines) != expected:
             continue
-        if hashlib.sha256(final.read_bytes()).hexdigest() != about["sha256"]["final"]:
+        if sha256(final) != about["sha256"]["final"]:
             log.warning("%s is damaged (its checksum does not match)", final)
             continue
         log.warning("no whole last.pt; going on from the final model of state %d", index)

@@ -17,6 +17,7 @@ from prune.criteria import CRITERIA
 from prune.padding import pad_widths
 from prune.penalise import UnitPenalty
 from prune.ranking import rank_joint, rank_separate
+from prune.residual import add_in_place
 from prune.scores import Scoring
 from prune.seeding import generator
 from prune.train import evaluate
@@ -46,6 +47,7 @@ class PruningState:
 
     def __init__(self, job: Job, index: int, model: VisionTransformer, alive: KeepSet):
         self.job, self.index, self.model, self.alive = job, index, model, alive
+        add_in_place(model)
         if job.device.type == "cpu":
             pad_widths(model)
         self.budget = job.budgets[index]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from prune.config.schema import RunConfig
 from prune.errors import UserError
-from prune.files import read_json, write_json
+from prune.files import read_json, sha256, write_json
 from prune.rundir import RunDirectory
 
 
@@ -31,4 +30,4 @@ def _digest(config: RunConfig) -> str | None:
     path = config.model.pretrained
     if not isinstance(path, str) or not Path(path).is_file():
         return None
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return sha256(Path(path))

@@ -16,7 +16,7 @@ from prune.units import KeepSet, unit_slices, without
 def compact(model: VisionTransformer, alive: KeepSet, keep: KeepSet) -> None:
     """Remove from `model`, whose units are `alive`, all that are not in `keep`. In place, by slicing.
 
-    The sliced parameters are new objects, so an optimiser must be rebuilt (`prune.optim.transfer`).
+    The sliced parameters are new objects, so an optimiser must be rebuilt (see `prune.optim.slice_state`).
     A block that loses a whole branch keeps that branch's output bias, as the masked model does.
     """
     head_dim = model.blocks[0].attn.head_dim

@@ -14,7 +14,7 @@ from prune import optim
 from prune.checkpoint import read_tensors
 from prune.compact import compact, silenced, slice_tensors
 from prune.criteria import CRITERIA
-from prune.padding import pad_widths
+from prune.mlp import use_cpu_mlp
 from prune.penalise import UnitPenalty
 from prune.ranking import rank_joint, rank_separate
 from prune.residual import add_in_place
@@ -49,7 +49,7 @@ class PruningState:
         self.job, self.index, self.model, self.alive = job, index, model, alive
         add_in_place(model)
         if job.device.type == "cpu":
-            pad_widths(model)
+            use_cpu_mlp(model)
         self.budget = job.budgets[index]
         self.epochs = job.config.epochs(index)
         self.marked: KeepSet | None = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prune.config.schema import OptimConfig
 from prune.data.loading import PADDING_LABEL, Batch
 from prune.errors import TrainingFailed
 from prune.learning_rate import learning_rate
@@ -70,19 +71,29 @@ def train_epoch(state: PruningState, epoch: int, start: int, sums: EpochSums, af
         seed_default_generator(derive(job.config.seed, "dropout", state.index, epoch, step), job.device)
         state.lr = lr_at(state, position)
         set_learning_rate(optimizer, state.lr)
-        with autocast(job.device, optim.precision):
-            logits = forward(images)
-            loss = F.cross_entropy(logits, labels, label_smoothing=optim.label_smoothing)
-        loss.backward()
+        loss, hits = compute_gradients(forward, images, labels, optim)
         if optim.grad_clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.grad_clip)
         if state.index > 0:
             method.before_step(state, position)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        sums.losses[step] = loss.detach()
-        sums.correct += (logits.detach().argmax(1) == labels).sum()
+        sums.losses[step] = loss
+        sums.correct += hits
         after_step(step + 1)
+
+
+def compute_gradients(forward: nn.Module, images: Tensor, labels: Tensor, optim: OptimConfig) -> tuple[Tensor, Tensor]:
+    """Fill the parameters' gradients. The batch's mean loss and its number of right predictions, both () and on the device.
+
+    The graph ends with this function. Alive during the next forward pass, its small objects would lie between the rooms of
+    freed activations and keep the allocator from joining them.
+    """
+    with autocast(images.device, optim.precision):
+        logits = forward(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=optim.label_smoothing)
+    loss.backward()
+    return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
 
 def lr_at(state: PruningState, position: int) -> float:

@@ -1,0 +1,85 @@
+"""The MLP as a CPU trains it best: at a width that matrix products like, its backward pass writing over its activations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers import Mlp
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+MULTIPLE = 16
+"""float32 numbers in a cache line: rows of such a width all begin at one."""
+
+WORTHWHILE = 2**16
+"""Weights of a layer from which on its matrix products take long enough for padding to pay."""
+
+
+class CpuMlp(Mlp):
+    """timm's MLP, computed in training as a CPU likes it; its parameters are what they were.
+
+    Zero neurons fill the width up to a multiple of 16. They give gelu(0) = 0, read by zero columns: outputs and gradients are
+    the same sums. Where nothing but GELU stands between the two layers, `OverwritingMlp` computes them. In evaluation this is
+    timm's MLP, so a hook on fc2 still sees exactly the neurons there are.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        fc1, bias1, fc2 = self.fc1.weight, self.fc1.bias, self.fc2.weight
+        extra = -self.fc1.out_features % MULTIPLE
+        if extra and fc1.numel() >= WORTHWHILE:
+            fc1, bias1, fc2 = F.pad(fc1, (0, 0, 0, extra)), F.pad(bias1, (0, extra)), F.pad(fc2, (0, extra))
+        if self._only_gelu() and not torch.is_autocast_enabled("cpu"):
+            return self.drop2(OverwritingMlp.apply(x, fc1, bias1, fc2, self.fc2.bias))
+        return self.drop2(F.linear(self.drop1(self.act(F.linear(x, fc1, bias1))), fc2, self.fc2.bias))
+
+    def _only_gelu(self) -> bool:
+        """Whether exact GELU alone joins the layers, and they run as written (torch.compile plans its memory itself)."""
+        exact = type(self.act) is nn.GELU and self.act.approximate == "none"
+        return exact and self.drop1.p == 0 and not torch.compiler.is_compiling()
+
+
+class OverwritingMlp(torch.autograd.Function):
+    """fc2(gelu(fc1(x))) whose backward pass writes over the activations that it has just read for the last time.
+
+    Autograd would make two new tensors of the hidden width per block, for which the heap has no room once gradients of weights
+    have settled where activations were. The kernels are those that autograd calls, so all results are the same bits.
+    A second backward pass through the same graph raises torch's RuntimeError about tensors changed in place.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, fc1: Tensor, bias1: Tensor, fc2: Tensor, bias2: Tensor) -> Tensor:
+        """x: [..., embed_dim]; fc1: [hidden, embed_dim]; bias1: [hidden]; fc2: [embed_dim, hidden]; bias2: [embed_dim]."""
+        before = F.linear(x, fc1, bias1)
+        after = F.gelu(before)
+        ctx.save_for_backward(x, before, after, fc1, fc2)
+        output = x.new_empty(*x.shape[:-1], fc2.shape[0])  # F.linear gives a view, to which no residual is added in place
+        torch.addmm(bias2, _rows(after), fc2.t(), out=_rows(output))
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        x, before, after, fc1, fc2 = ctx.saved_tensors
+        rows, hidden = _rows(gradient), _rows(after)
+        of_fc2, of_bias2 = rows.t().mm(hidden), rows.sum(0)
+        torch.mm(rows, fc2, out=hidden)
+        torch.ops.aten.gelu_backward.grad_input(after, before, grad_input=after)
+        of_fc1, of_bias1 = hidden.t().mm(_rows(x)), hidden.sum(0)
+        return hidden.mm(fc1).view_as(x), of_fc1, of_bias1, of_fc2, of_bias2
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """[..., width] as [tokens, width]."""
+    return tensor.flatten(0, -2)
+
+
+def use_cpu_mlp(model: VisionTransformer) -> None:
+    """Have the model's MLPs train as `CpuMlp`. In place; tensors, their names and their values stay."""
+    for block in model.blocks:
+        if type(block.mlp) is Mlp:
+            block.mlp.__class__ = CpuMlp

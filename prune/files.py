@@ -14,7 +14,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Replace `path` by what `write` puts into the file it is given: wholly or not at all, also across a power cut.
 
     The bytes go to a temporary file in the same directory, which is synced and renamed. On failure (a full disk, say) the
-    temporary file is removed, `path` is as before, and the error goes on to the caller.
+    temporary file is removed, `path` is as before, and the error goes on to the caller. A kill leaves it to
+    `remove_unfinished`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -27,6 +28,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in `folder` and below. Only for who alone writes there."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:

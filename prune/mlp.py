@@ -54,23 +54,24 @@ class OverwritingMlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, fc1: Tensor, bias1: Tensor, fc2: Tensor, bias2: Tensor) -> Tensor:
         """x: [..., embed_dim]; fc1: [hidden, embed_dim]; bias1: [hidden]; fc2: [embed_dim, hidden]; bias2: [embed_dim]."""
-        before = F.linear(x, fc1, bias1)
-        after = F.gelu(before)
-        ctx.save_for_backward(x, before, after, fc1, fc2)
+        rows = _rows(x)
+        before = F.linear(rows, fc1, bias1)
+        hidden = F.gelu(before)
+        ctx.save_for_backward(rows, before, hidden, fc1, fc2)
         output = x.new_empty(*x.shape[:-1], fc2.shape[0])  # F.linear gives a view, to which no residual is added in place
-        torch.addmm(bias2, _rows(after), fc2.t(), out=_rows(output))
+        torch.addmm(bias2, hidden, fc2.t(), out=_rows(output))
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        x, before, after, fc1, fc2 = ctx.saved_tensors
-        rows, hidden = _rows(gradient), _rows(after)
-        of_fc2, of_bias2 = rows.t().mm(hidden), rows.sum(0)
-        torch.mm(rows, fc2, out=hidden)
-        torch.ops.aten.gelu_backward.grad_input(after, before, grad_input=after)
-        of_fc1, of_bias1 = hidden.t().mm(_rows(x)), hidden.sum(0)
-        return hidden.mm(fc1).view_as(x), of_fc1, of_bias1, of_fc2, of_bias2
+        rows, before, hidden, fc1, fc2 = ctx.saved_tensors
+        of_output = _rows(gradient)
+        of_fc2, of_bias2 = of_output.t().mm(hidden), of_output.sum(0)
+        torch.mm(of_output, fc2, out=hidden)
+        torch.ops.aten.gelu_backward.grad_input(hidden, before, grad_input=hidden)
+        of_fc1, of_bias1 = hidden.t().mm(rows), hidden.sum(0)
+        return hidden.mm(fc1).unflatten(0, gradient.shape[:-1]), of_fc1, of_bias1, of_fc2, of_bias2
 
 
 def _rows(tensor: Tensor) -> Tensor:

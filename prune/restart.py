@@ -9,7 +9,7 @@ import torch
 from prune.checkpoint import Progress, load_last, read_tensors, write_tensors
 from prune.compact import shrink_structure
 from prune.errors import UserError
-from prune.files import read_json, read_jsonl, sha256, write_jsonl
+from prune.files import read_json, read_jsonl, remove_unfinished, sha256, write_jsonl
 from prune.job import Job
 from prune.model import build_model, create
 from prune.state import PruningState
@@ -22,9 +22,10 @@ log = logging.getLogger(__name__)
 def find_progress(job: Job) -> Progress:
     """The run's position: from last.pt, else from the newest complete state, else the start.
 
-    Both jsonl files are rewritten to say exactly what the position says.
+    Both jsonl files are rewritten to say exactly what the position says, and files that a kill left half-written are removed.
     """
     directory = job.directory
+    remove_unfinished(directory.checkpoints)
     progress = load_last(directory)
     if progress is None:
         progress = _from_complete_states(job)

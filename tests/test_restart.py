@@ -157,6 +157,15 @@ def test_a_full_disk_is_explained_and_the_run_goes_on_later(run_tiny, whole, mon
     assert differences(whole, directory.path) == []
 
 
+def test_what_a_killed_process_was_writing_is_removed(run_tiny, monkeypatch):
+    directory = interrupted(run_tiny, monkeypatch)
+    left = [directory.checkpoints / ".last.pt.4711.tmp", directory.state(0) / ".best.safetensors.4711.tmp"]
+    for path in left:
+        path.write_bytes(b"half a file")
+    assert run_tiny("method=rsst").status == "done"
+    assert not any(path.exists() for path in left)
+
+
 def test_sigkill_at_random_moments(tmp_path):
     overrides = [*TINY_RUN, "method=rsst", "schedule.epochs=6"]
     whole = run_to_end(tmp_path / "whole", overrides)

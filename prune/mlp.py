@@ -34,7 +34,8 @@ class CpuMlp(Mlp):
         if extra and fc1.numel() >= WORTHWHILE:
             fc1, bias1, fc2 = F.pad(fc1, (0, 0, 0, extra)), F.pad(bias1, (0, extra)), F.pad(fc2, (0, extra))
         if self._only_gelu() and not torch.is_autocast_enabled("cpu"):
-            return self.drop2(OverwritingMlp.apply(x, fc1, bias1, fc2, self.fc2.bias))
+            output = OverwritingMlp.apply(x.flatten(0, -2), fc1, bias1, fc2, self.fc2.bias)
+            return self.drop2(output.view(*x.shape[:-1], output.shape[1]))
         return self.drop2(F.linear(self.drop1(self.act(F.linear(x, fc1, bias1))), fc2, self.fc2.bias))
 
     def _only_gelu(self) -> bool:
@@ -53,30 +54,21 @@ class OverwritingMlp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, fc1: Tensor, bias1: Tensor, fc2: Tensor, bias2: Tensor) -> Tensor:
-        """x: [..., embed_dim]; fc1: [hidden, embed_dim]; bias1: [hidden]; fc2: [embed_dim, hidden]; bias2: [embed_dim]."""
-        rows = _rows(x)
-        before = F.linear(rows, fc1, bias1)
+        """x: [tokens, in]; fc1: [hidden, in]; bias1: [hidden]; fc2: [out, hidden]; bias2: [out]. Returns [tokens, out]."""
+        before = F.linear(x, fc1, bias1)
         hidden = F.gelu(before)
-        ctx.save_for_backward(rows, before, hidden, fc1, fc2)
-        output = x.new_empty(*x.shape[:-1], fc2.shape[0])  # F.linear gives a view, to which no residual is added in place
-        torch.addmm(bias2, hidden, fc2.t(), out=_rows(output))
-        return output
+        ctx.save_for_backward(x, before, hidden, fc1, fc2)
+        return F.linear(hidden, fc2, bias2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        rows, before, hidden, fc1, fc2 = ctx.saved_tensors
-        of_output = _rows(gradient)
+    def backward(ctx: Any, of_output: Tensor) -> tuple[Tensor, ...]:
+        x, before, hidden, fc1, fc2 = ctx.saved_tensors
         of_fc2, of_bias2 = of_output.t().mm(hidden), of_output.sum(0)
         torch.mm(of_output, fc2, out=hidden)
         torch.ops.aten.gelu_backward.grad_input(hidden, before, grad_input=hidden)
-        of_fc1, of_bias1 = hidden.t().mm(rows), hidden.sum(0)
-        return hidden.mm(fc1).unflatten(0, gradient.shape[:-1]), of_fc1, of_bias1, of_fc2, of_bias2
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """[..., width] as [tokens, width]."""
-    return tensor.flatten(0, -2)
+        of_fc1, of_bias1 = hidden.t().mm(x), hidden.sum(0)
+        return hidden.mm(fc1), of_fc1, of_bias1, of_fc2, of_bias2
 
 
 def use_cpu_mlp(model: VisionTransformer) -> None:

@@ -22,8 +22,17 @@ class InPlaceBlock(Block):
 
 
 def _add(branch: Tensor, stream: Tensor) -> Tensor:
-    """Their sum, in `branch`. Under autocast a bfloat16 branch must not round the float32 stream: a new tensor then."""
-    return branch.add_(stream) if branch.dtype == stream.dtype else stream + branch
+    """Their sum, in `branch`. Under autocast a bfloat16 branch must not round the float32 stream: a new tensor then.
+
+    A linear layer's output is a view of a matrix. Autograd would copy the gradient three times for an addition to the view,
+    and never for one to the matrix itself.
+    """
+    if branch.dtype != stream.dtype:
+        return stream + branch
+    matrix = branch._base
+    if matrix is None or matrix.numel() != branch.numel():
+        return branch.add_(stream)
+    return matrix.add_(stream.reshape(matrix.shape)).view(branch.shape)
 
 
 def add_in_place(model: VisionTransformer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
 
@@ -15,7 +16,7 @@ class InPlaceBlock(Block):
     """
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        if not self.training:
+        if not self.training or torch.compiler.is_compiling():  # the compiler plans memory itself
             return super().forward(x, attn_mask, is_causal)
         x = _add(self.drop_path1(self.ls1(self.attn(self.norm1(x), attn_mask=attn_mask, is_causal=is_causal))), x)
         return _add(self.drop_path2(self.ls2(self.mlp(self.norm2(x)))), x)
@@ -30,7 +31,7 @@ def _add(branch: Tensor, stream: Tensor) -> Tensor:
     if branch.dtype != stream.dtype:
         return stream + branch
     matrix = branch._base
-    if matrix is None or matrix.numel() != branch.numel():
+    if matrix is None or matrix.numel() != branch.numel() or not (matrix.is_contiguous() and branch.is_contiguous()):
         return branch.add_(stream)
     return matrix.add_(stream.reshape(matrix.shape)).view(branch.shape)
 

@@ -44,10 +44,11 @@ def overwrites(module: nn.Module, precision: torch.dtype = torch.float32) -> boo
     return type(output.grad_fn.next_functions[0][0]).__name__ == "OverwritingMlpBackward"
 
 
-@pytest.mark.parametrize("neurons", [457, 1, 0])
-def test_padded_outputs_and_gradients_are_the_same(neurons: int) -> None:
-    expected, found = (results(module) for module in pair(neurons))
-    for left, right in zip(found, expected, strict=True):
+@pytest.mark.parametrize(("neurons", "options"), [(457, {}), (1, {}), (0, {}), (457, {"act_layer": nn.ReLU})])
+def test_padded_outputs_and_gradients_are_the_same(neurons: int, options: dict[str, Any]) -> None:
+    (output, *found), (expected, *wanted) = (results(module) for module in reversed(pair(neurons, **options)))
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
+    for left, right in zip(found, wanted, strict=True):
         assert left.shape == right.shape
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5 * float(right.abs().max() if right.numel() else 1))
 

@@ -46,6 +46,17 @@ def test_outputs_and_gradients_are_the_same_bits(options: dict[str, float], prec
     assert all(torch.equal(left, right) and left.dtype == right.dtype for left, right in zip(expected, found, strict=True))
 
 
+def test_autograd_does_not_copy_gradients_for_an_addition_to_a_view() -> None:
+    _, in_place = pair()
+    nodes = [in_place(torch.randn(2, 5, WIDTH)).grad_fn]
+    names = set()
+    while nodes:
+        node = nodes.pop()
+        names.add(type(node).__name__)
+        nodes += [following for following, _ in node.next_functions if following is not None]
+    assert "AddmmBackward0" in names and "CopySlices" not in names
+
+
 def test_in_evaluation_a_hook_keeps_what_it_saw() -> None:
     _, block = pair()
     seen: list[tuple[Tensor, Tensor]] = []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prune.data.base import ArraySplit, DataFacts, Splits
 from prune.data.digits import Digits
-from prune.data.loading import PADDING_LABEL, ResidentLoader, augment_batch
+from prune.data.loading import PADDING_LABEL, ResidentLoader, all_crops, augment_batch
 from prune.data.options import Augment
 from prune.data.statistics import data_facts
 from prune.errors import UserError
@@ -167,7 +167,8 @@ def test_each_image_is_one_of_its_naive_variants(augment: Augment) -> None:
     number = (2 * augment.crop_padding + 1) ** 2 * (1 + augment.flip)
     assert len(variants) == number
     count = 200 * number
-    batch = augment_batch(torch.from_numpy(np.stack([image] * count)), augment, torch.Generator().manual_seed(0))
+    crops = all_crops(torch.from_numpy(image[None]), augment.crop_padding)
+    batch = augment_batch(crops, torch.zeros(count, dtype=torch.int64), augment, torch.Generator().manual_seed(0))
     assert batch.dtype == torch.uint8
     drawn = Counter(variants[one.numpy().tobytes()] for one in batch)
     assert len(drawn) == number
@@ -177,8 +178,9 @@ def test_each_image_is_one_of_its_naive_variants(augment: Augment) -> None:
 
 def test_each_image_keeps_its_own_pixels() -> None:
     images = coloured(30, 4).images
-    batch = augment_batch(torch.from_numpy(images), BOTH, torch.Generator().manual_seed(1))
-    for original, found in zip(images, batch, strict=True):
+    index = torch.randperm(30, generator=torch.Generator().manual_seed(2))[:20]
+    batch = augment_batch(all_crops(torch.from_numpy(images), 2), index, BOTH, torch.Generator().manual_seed(1))
+    for original, found in zip(images[index.numpy()], batch, strict=True):
         assert found.numpy().tobytes() in naive_variants(original, 2, True)
 
 

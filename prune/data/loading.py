@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from prune.data.base import ArraySplit, DataFacts, Splits
+from prune.data.base import SPLITS, DataFacts, Splits
 from prune.data.options import Augment
 from prune.errors import UserError
 from prune.seeding import generator
@@ -29,10 +28,11 @@ class Loader(ABC):
     """
 
     def __init__(self, splits: Splits, facts: DataFacts, batch_size: int, seed: int, device: torch.device):
-        self.splits, self.batch_size, self.seed, self.device = splits, batch_size, seed, device
-        if batch_size > len(splits.train):
+        self.sizes = {name: len(splits.of(name)) for name in SPLITS}
+        self.batch_size, self.seed, self.device = batch_size, seed, device
+        if batch_size > self.sizes["train"]:
             raise UserError(
-                f"optim.batch_size={batch_size} is larger than the training split, which has {len(splits.train)} images."
+                f"optim.batch_size={batch_size} is larger than the training split, which has {self.sizes['train']} images."
             )
         std = torch.tensor(facts.std).clamp_min(1e-6)
         self._scale = (1 / (255 * std)).view(-1, 1, 1).to(device)
@@ -41,21 +41,21 @@ class Loader(ABC):
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in an epoch; the few images left over differ from epoch to epoch."""
-        return len(self.splits.train) // self.batch_size
+        return self.sizes["train"] // self.batch_size
 
     def order(self, state: int, epoch: int) -> Tensor:
         """The training images of an epoch, (steps, batch) indices."""
-        indices = torch.randperm(len(self.splits.train), generator=generator(self.seed, "order", state, epoch))
+        indices = torch.randperm(self.sizes["train"], generator=generator(self.seed, "order", state, epoch))
         return indices[: self.steps_per_epoch * self.batch_size].view(-1, self.batch_size)
 
     def calibration(self, state: int, batches: int) -> Iterator[Batch]:
         """Batches of training images, drawn for this state, not augmented."""
-        indices = torch.randperm(len(self.splits.train), generator=generator(self.seed, "calibration", state))
+        indices = torch.randperm(self.sizes["train"], generator=generator(self.seed, "calibration", state))
         return self._plain("train", list(indices.split(self.batch_size))[:batches])
 
     def evaluation(self, split: str, batch_size: int) -> Iterator[Batch]:
         """Every image of a split once, not augmented, in batches of one shape; the last is filled up (`PADDING_LABEL`)."""
-        total = len(self.splits.of(split))
+        total = self.sizes[split]
         count = -(-total // batch_size)
         size = -(-total // count)
         for images, labels in self._plain(split, list(torch.arange(total).split(size))):
@@ -79,57 +79,66 @@ class Loader(ABC):
 
 
 class ResidentLoader(Loader):
-    """All splits live on the device as uint8 and are augmented there, a whole batch at a time. No worker processes."""
+    """All splits live on the device as uint8 and are augmented there, a whole batch at a time. No worker processes.
+
+    Training images lie there with the black margin around them that random crops need: taking a batch of images and
+    cropping them is then one indexing.
+    """
 
     def __init__(self, splits: Splits, facts: DataFacts, batch_size: int, seed: int, device: torch.device, augment: Augment):
         super().__init__(splits, facts, batch_size, seed, device)
-        self.augment = augment
-        self._images = {name: torch.from_numpy(self._array(name).images).to(device) for name in ("train", "val", "test")}
-        self._labels = {name: torch.from_numpy(self._array(name).labels).to(device) for name in ("train", "val", "test")}
-
-    def _array(self, name: str) -> ArraySplit:
-        return self.splits.of(name)
+        self.augment, padding = augment, augment.crop_padding
+        self._images = {name: torch.from_numpy(splits.of(name).images).to(device) for name in SPLITS}
+        self._labels = {name: torch.from_numpy(splits.of(name).labels).to(device) for name in SPLITS}
+        self._crops = all_crops(self._images["train"], padding)
+        self._images["train"] = self._crops[:, :, padding, padding]
 
     def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
         order = self.order(state, epoch).to(self.device)
         for step in range(start, len(order)):
-            images, labels = self._take("train", order[step])
             draw = generator(self.seed, "augment", state, epoch, step)
-            yield self._normalise(augment_batch(images, self.augment, draw)), labels
+            images = augment_batch(self._crops, order[step], self.augment, draw)
+            yield self._normalise(images), self._labels["train"].index_select(0, order[step])
 
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
-        for index in batches:
-            images, labels = self._take(split, index.to(self.device))
-            yield self._normalise(images), labels
-
-    def _take(self, split: str, index: Tensor) -> Batch:
-        # index_select copies whole images; indexing with a tensor goes pixel by pixel.
-        return self._images[split].index_select(0, index), self._labels[split].index_select(0, index)
+        for batch in batches:
+            index = batch.to(self.device)
+            # index_select copies whole images; indexing with a tensor goes pixel by pixel.
+            images = self._images[split].index_select(0, index)
+            yield self._normalise(images), self._labels[split].index_select(0, index)
 
 
-def augment_batch(images: Tensor, augment: Augment, draw: torch.Generator) -> Tensor:
-    """Random crop after padding with black, then a mirror image with probability 1/2; each image its own draw.
+def all_crops(images: Tensor, padding: int) -> Tensor:
+    """Every crop of every image after padding it with black: (n, c, h, w) → (n, c, top, left, h, w), 0 ≤ top, left ≤ 2·padding.
+
+    Only the padded images take memory: the crops are a view of them, in which [:, :, padding, padding] are the images.
+    """
+    padded = torch.nn.functional.pad(images, [padding] * 4)
+    return padded.unfold(2, images.shape[2], 1).unfold(3, images.shape[3], 1)
+
+
+def augment_batch(crops: Tensor, index: Tensor, augment: Augment, draw: torch.Generator) -> Tensor:
+    """A crop of each image in `index`, mirrored with probability 1/2 if `augment.flip`; each image has its own draw.
 
     Args:
-        images: uint8 (b, c, h, w).
+        crops: uint8, what `all_crops` gives for `augment.crop_padding`.
+        index: int64 (b), on the device of the crops.
+
+    Returns:
+        uint8 (b, c, h, w).
     """
-    size, padding = len(images), augment.crop_padding
-    if padding:
-        corners = torch.randint(0, 2 * padding + 1, (2, size), generator=draw)
-        images = _crop(torch.nn.functional.pad(images, [padding] * 4), corners, images.shape[2:])
+    corners = torch.randint(0, 2 * augment.crop_padding + 1, (2, len(index)), generator=draw)
+    images = _pick(crops, index, corners)
     if augment.flip:
-        mirrored = torch.rand(size, generator=draw) < 0.5
-        # Out of the images and their mirror images: whole images are copied, which a choice pixel by pixel would not do.
-        chosen = (torch.arange(size) + size * mirrored).to(images.device)
-        images = torch.cat([images, images.flip(3)]).index_select(0, chosen)
+        mirrored = (torch.rand(len(index), generator=draw) < 0.5).nonzero().flatten().to(images.device)
+        images.index_copy_(0, mirrored, images.index_select(0, mirrored).flip(3))
     return images
 
 
-def _crop(padded: Tensor, corners: Tensor, size: torch.Size) -> Tensor:
-    """From image i the part of `size` (height, width) whose top left is `corners[:, i]`."""
-    images = torch.arange(len(padded))
-    if padded.device.type == "cpu":  # numpy copies row by row here, three times as fast as torch's pixel by pixel
-        windows = np.lib.stride_tricks.sliding_window_view(padded.numpy(), tuple(size), axis=(2, 3))
-        return torch.from_numpy(windows[images.numpy(), :, corners[0].numpy(), corners[1].numpy()])
-    images, corners = images.to(padded.device), corners.to(padded.device)
-    return padded.unfold(2, size[0], 1).unfold(3, size[1], 1)[images, :, corners[0], corners[1]]
+def _pick(crops: Tensor, index: Tensor, corners: Tensor) -> Tensor:
+    """Of image `index[i]` the crop whose top and left are `corners[:, i]`."""
+    if crops.device.type == "cpu":  # numpy copies row by row, three times as fast as torch's pixel by pixel
+        top, left = corners.numpy()
+        return torch.from_numpy(crops.numpy()[index.numpy(), :, top, left])
+    top, left = corners.to(crops.device)
+    return crops[index, :, top, left]

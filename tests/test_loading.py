@@ -167,7 +167,7 @@ def test_each_image_is_one_of_its_naive_variants(augment: Augment) -> None:
     number = (2 * augment.crop_padding + 1) ** 2 * (1 + augment.flip)
     assert len(variants) == number
     count = 200 * number
-    crops = all_crops(torch.from_numpy(image[None]), augment.crop_padding)
+    crops = all_crops(image[None], augment.crop_padding, CPU)
     batch = augment_batch(crops, torch.zeros(count, dtype=torch.int64), augment, torch.Generator().manual_seed(0))
     assert batch.dtype == torch.uint8
     drawn = Counter(variants[one.numpy().tobytes()] for one in batch)
@@ -179,9 +179,22 @@ def test_each_image_is_one_of_its_naive_variants(augment: Augment) -> None:
 def test_each_image_keeps_its_own_pixels() -> None:
     images = coloured(30, 4).images
     index = torch.randperm(30, generator=torch.Generator().manual_seed(2))[:20]
-    batch = augment_batch(all_crops(torch.from_numpy(images), 2), index, BOTH, torch.Generator().manual_seed(1))
+    batch = augment_batch(all_crops(images, 2, CPU), index, BOTH, torch.Generator().manual_seed(1))
     for original, found in zip(images[index.numpy()], batch, strict=True):
         assert found.numpy().tobytes() in naive_variants(original, 2, True)
+
+
+def test_each_image_is_mirrored_in_half_the_epochs_whatever_the_others_are() -> None:
+    epochs, plain, flipping = 60, normalised(SPLITS.train), loader(Augment(flip=True))  # type: ignore[arg-type]
+    mirrored = torch.full((epochs, len(plain)), torch.nan)
+    for epoch in range(epochs):
+        images, _ = joined(flipping.training(0, epoch, 0))
+        order = flipping.order(0, epoch).flatten()
+        mirrored[epoch, order] = (images - plain[order].flip(3)).abs().amax((1, 2, 3)).lt(1e-4).float()
+    shown = mirrored.isfinite().sum(0)
+    assert all((mirrored.nansum(0) - shown / 2).abs() < 5 * (shown / 4).sqrt())  # five standard deviations of a fair coin
+    # Number of mirrored images in an epoch: of independent coins, it has a variance of a quarter of them.
+    assert 0.50 < mirrored.nansum(1).var() / 25 < 1.72  # chi-square with 59 degrees of freedom: 99.9 % lie between
 
 
 def test_training_is_augmented_as_seed_state_epoch_and_step_say() -> None:

@@ -70,16 +70,21 @@ def linear_apart(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def parts(batch: int) -> dict[str, tuple[list[Tensor], dict[str, Forward]]]:
     """Per part: its inputs and the ways to compute it; the first is the one in use."""
     dim, hidden = HEADS * WIDTH, 4 * HEADS * WIDTH
-    qkv = torch.randn(batch, TOKENS, 3, HEADS, WIDTH)
+    qkv = torch.randn(batch, TOKENS, 3 * dim)  # as the layer gives it
     tokens = torch.randn(batch, TOKENS, dim)
 
-    def attention(function: Forward) -> Forward:
-        # As in timm: q, k and v are views into one tensor, the heads' outputs are put side by side.
-        return lambda x: function(*x.permute(2, 0, 3, 1, 4).unbind(0)).transpose(1, 2).reshape(batch, TOKENS, dim)
+    def packed(x: Tensor) -> Tensor:
+        q, k, v = (part.transpose(1, 2) for part in x.view(batch, TOKENS, 3, HEADS, WIDTH).unbind(2))
+        return sdpa(q, k, v).transpose(1, 2).reshape(batch, TOKENS, dim)
 
-    ways = {"fused": sdpa, "explicit": explicit, "fused, contiguous inputs": contiguous_sdpa, "bmm with scale": batched}
+    def moved(function: Forward) -> Forward:
+        # As in timm: q, k and v are moved to the front before they are separated.
+        view = (batch, TOKENS, 3, HEADS, WIDTH)
+        return lambda x: function(*x.view(view).permute(2, 0, 3, 1, 4).unbind(0)).transpose(1, 2).reshape(batch, TOKENS, dim)
+
+    ways = {"timm's": sdpa, "explicit": explicit, "contiguous inputs": contiguous_sdpa, "bmm with scale": batched}
     return {
-        "attention": ([qkv], {name: attention(function) for name, function in ways.items()}),
+        "attention": ([qkv], {"packed": packed, **{name: moved(function) for name, function in ways.items()}}),
         "GELU": ([torch.randn(batch, TOKENS, hidden)], {"F.gelu": F.gelu, "from erf": erf_gelu}),
         "LayerNorm": (
             [tokens, torch.ones(dim), torch.zeros(dim)],

@@ -11,6 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from prune import optim
+from prune.attention import use_packed_attention
 from prune.checkpoint import read_tensors
 from prune.compact import compact, silenced, slice_tensors
 from prune.criteria import CRITERIA
@@ -48,6 +49,7 @@ class PruningState:
     def __init__(self, job: Job, index: int, model: VisionTransformer, alive: KeepSet):
         self.job, self.index, self.model, self.alive = job, index, model, alive
         add_in_place(model)
+        use_packed_attention(model)
         if job.device.type == "cpu":
             use_cpu_mlp(model)
         self.budget = job.budgets[index]

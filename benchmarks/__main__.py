@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
     gpu = commands.add_parser("gpu", help="seconds per CIFAR epoch in bfloat16, beside the GPU's matmul rate")
     kernels = commands.add_parser("kernels", help="attention, GELU, LayerNorm and others, each written in several ways")
     compiled = commands.add_parser("compile", help="training steps with and without torch.compile")
-    commands.add_parser("profile", help="where the time of training steps goes, by torch.profiler")
+    commands.add_parser("profile", help="where the time of training steps goes, dense and at 70 %%, by torch.profiler")
     for command in (cpu, growth, gpu, kernels, compiled):
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     for command in commands.choices.values():

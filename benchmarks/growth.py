@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.cpu import machine
 from benchmarks.scale import Scale
-from benchmarks.timing import clock, quartiles
+from benchmarks.timing import quartiles, take_turns
 from benchmarks.workbench import compact_state, dense_state, make_job, one_step
 
 
@@ -56,26 +57,35 @@ def cases(scale: Scale) -> list[Case]:
     return result
 
 
-def measure(case: Case, scale: Scale, folder: Path) -> Point:
+def prepare(case: Case, scale: Scale, folder: Path) -> tuple[Callable[[], None], float]:
+    """A training step of the case, and its GFLOP."""
     batch = case.batch_size or scale.batch_size
     model = scale.model if case.model is None else (f"model={case.model}", "model.pretrained=false")
     sized = replace(scale, model=(*model, *case.overrides), batch_size=batch)
     pruning = ("method=refill", "method.rewind=none", "schedule.states=2")
     job = make_job(folder, sized, *pruning, *([f"schedule.target={case.rate}"] if case.rate else []))
     state = compact_state(job, 1) if case.rate else dense_state(job)
-    step = one_step(state)
-    step()
-    low, middle, high = quartiles([clock(step) for _ in range(max(2, scale.rounds // 2))])
-    return Point(case.series, case.value, case.label, middle, low, high, 6e-9 * batch * state.counts()["macs"])
+    return one_step(state), 6e-9 * batch * state.counts()["macs"]
+
+
+def measure(members: list[Case], scale: Scale, folder: Path) -> list[Point]:
+    """The steps of one series, timed in turns: a machine that slows down does not bend the curve."""
+    prepared = {case.label: prepare(case, scale, folder) for case in members}
+    times = take_turns({label: step for label, (step, _) in prepared.items()}, max(2, scale.rounds // 2))
+    points = []
+    for case in members:
+        low, middle, high = quartiles(times[case.label])
+        points.append(Point(case.series, case.value, case.label, middle, low, high, prepared[case.label][1]))
+    return points
 
 
 def run(scale: Scale, file: Path | None, plots: Path | None) -> None:
     """Measure, print a table per series, write the numbers and draw them."""
-    console, points = Console(width=120), []
-    for case in cases(scale):
+    console, found = Console(width=120), cases(scale)
+    series: dict[str, list[Point]] = {}
+    for name in dict.fromkeys(case.series for case in found):
         with tempfile.TemporaryDirectory() as folder:
-            points.append(measure(case, scale, Path(folder)))
-    series = {name: [point for point in points if point.series == name] for name in dict.fromkeys(p.series for p in points)}
+            series[name] = measure([case for case in found if case.series == name], scale, Path(folder))
     for name, members in series.items():
         table = Table(title=f"step time against {name}")
         for column in (name, "GFLOP", "seconds", "quartiles", "GFLOP/s"):
@@ -85,7 +95,8 @@ def run(scale: Scale, file: Path | None, plots: Path | None) -> None:
             table.add_row(p.label, f"{p.gflop:.4g}", f"{p.seconds:.4g}", spread, f"{p.gflop / p.seconds:.4g}")
         console.print(table)
     if file is not None:
-        file.write_text(json.dumps({"points": [vars(point) for point in points], "machine": machine()}, indent=2) + "\n")
+        points = [vars(point) for members in series.values() for point in members]
+        file.write_text(json.dumps({"points": points, "machine": machine()}, indent=2) + "\n")
     if plots is not None:
         from benchmarks.plots import draw
 

@@ -1,35 +1,54 @@
-"""Where the time of an epoch's training steps goes, by torch.profiler."""
+"""Where the time of training steps goes, dense and at 70 %, by torch.profiler: what shrinks with the model, what does not."""
 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.scale import Scale
-from benchmarks.workbench import dense_state, make_job
+from benchmarks.step_figures import REFILL
+from benchmarks.workbench import compact_state, dense_state, make_job
 from prune.job import cpu_count
+from prune.state import PruningState
 from prune.train import EpochSums, train_epoch
 
 ROWS = 24
 
 
 def run(scale: Scale) -> None:
-    """Train one epoch under the profiler and print the operators by their own time."""
+    """Train epochs of the dense and of the compact model in turns under the profiler; print the operators by their own time."""
     torch.set_num_threads(scale.threads or cpu_count())
-    steps = max(2, scale.steps // 4)
+    steps, rounds = max(2, scale.steps // 4), max(1, scale.rounds // 3)
     with tempfile.TemporaryDirectory() as folder:
-        job = make_job(Path(folder), scale, steps=steps)
-        state, sums = dense_state(job), EpochSums.empty(steps, job.device)
-        train_epoch(state, 0, steps - 1, sums, lambda _: None)
-        with profile(activities=[ProfilerActivity.CPU]) as found:
-            train_epoch(state, 0, 0, sums, lambda _: None)
-    rows = sorted(found.key_averages(), key=lambda row: row.self_cpu_time_total, reverse=True)
-    total = sum(row.self_cpu_time_total for row in rows)
-    print(f"{steps} steps of {scale.batch_size} images, {total / 1e6:.2f} s\n")
-    print("| operator | share | seconds | calls a step |\n|---|---|---|---|")
-    for row in rows[:ROWS]:
-        seconds = row.self_cpu_time_total / 1e6
-        print(f"| `{row.key}` | {100 * row.self_cpu_time_total / total:.1f} % | {seconds:.3f} | {row.count / steps:.0f} |")
+        job = make_job(Path(folder), scale, *REFILL, "schedule.states=2", "schedule.target=0.7", steps=steps)
+        states = {"dense": dense_state(job), "compact": compact_state(job, 1)}
+        found: dict[str, list[Counter[str]]] = {name: [] for name in states}
+        for _ in range(rounds):
+            for name, state in states.items():
+                found[name].append(epoch(state, steps))
+    dense, compact = (middle(each) for each in found.values())
+    print(f"median of {rounds} epochs of {steps} steps, {scale.batch_size} images each\n")
+    print("| operator | dense, ms a step | share | compact, ms a step | share | compact / dense |\n|---|---|---|---|---|---|")
+    for name, milliseconds in [("all", dense.total()), *dense.most_common(ROWS)]:
+        small = compact.total() if name == "all" else compact[name]
+        shares = [f"{100 * part / whole:.1f} %" for part, whole in ((milliseconds, dense.total()), (small, compact.total()))]
+        print(f"| `{name}` | {milliseconds:.1f} | {shares[0]} | {small:.1f} | {shares[1]} | {small / milliseconds:.3f} |")
+
+
+def epoch(state: PruningState, steps: int) -> Counter[str]:
+    """Milliseconds a step by operator: its own, without the operators that it calls."""
+    sums = EpochSums.empty(steps, state.job.device)
+    train_epoch(state, 0, steps - 1, sums, lambda _: None)
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        train_epoch(state, 0, 0, sums, lambda _: None)
+    return Counter({row.key: row.self_cpu_time_total / (1000 * steps) for row in found.key_averages()})
+
+
+def middle(epochs: list[Counter[str]]) -> Counter[str]:
+    """The median over epochs, operator by operator."""
+    return Counter({name: median(each[name] for each in epochs) for name in epochs[0]})

@@ -34,10 +34,12 @@ def run(scale: Scale) -> None:
     dense, compact = (middle(each) for each in found.values())
     print(f"median of {rounds} epochs of {steps} steps, {scale.batch_size} images each\n")
     print("| operator | dense, ms a step | share | compact, ms a step | share | compact / dense |\n|---|---|---|---|---|---|")
-    for name, milliseconds in [("all", dense.total()), *dense.most_common(ROWS)]:
-        small = compact.total() if name == "all" else compact[name]
-        shares = [f"{100 * part / whole:.1f} %" for part, whole in ((milliseconds, dense.total()), (small, compact.total()))]
-        print(f"| `{name}` | {milliseconds:.1f} | {shares[0]} | {small:.1f} | {shares[1]} | {small / milliseconds:.3f} |")
+    for times in (dense, compact):
+        times["all"] = times.total()
+    for name, milliseconds in dense.most_common(ROWS):
+        small = compact[name]
+        shares = f"{100 * milliseconds / dense['all']:.1f} % | {small:.1f} | {100 * small / compact['all']:.1f} %"
+        print(f"| `{name}` | {milliseconds:.1f} | {shares} | {small / milliseconds:.3f} |")
 
 
 def epoch(state: PruningState, steps: int) -> Counter[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 from timm.layers import Attention
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.scale import MINI
 from benchmarks.workbench import compact_state, make_job
 from prune.attention import PackedAttention, use_packed_attention
 from tests import vits
+from tests.twins import results, twin
 
 WIDTH = 48
 
@@ -25,19 +25,7 @@ def pair(**options: Any) -> tuple[Attention, PackedAttention]:
     """The same weights in timm's attention and in the packed one, in training mode."""
     torch.manual_seed(0)
     plain = Attention(WIDTH, 3, qkv_bias=True, **options).train()
-    packed = copy.deepcopy(plain)
-    packed.__class__ = PackedAttention
-    assert isinstance(packed, PackedAttention)
-    return plain, packed
-
-
-def results(module: nn.Module, **inputs: Any) -> list[Tensor]:
-    """Output and all gradients."""
-    torch.manual_seed(1)  # dropout
-    tokens = torch.randn(4, 17, WIDTH, requires_grad=True)
-    output = module(tokens, **inputs)
-    output.square().sum().backward()
-    return [output.detach(), *(t.grad for t in (tokens, *module.parameters()) if t.grad is not None)]
+    return plain, twin(plain, PackedAttention)
 
 
 class Operations(TorchDispatchMode):
@@ -56,8 +44,7 @@ class Operations(TorchDispatchMode):
 @pytest.mark.parametrize("inputs", [{}, {"is_causal": True}, {"attn_mask": torch.ones(17, 17).tril().bool()}])
 @pytest.mark.parametrize("options", [{}, {"attn_drop": 0.2, "proj_drop": 0.3}, {"attn_head_dim": 8}])
 def test_outputs_and_gradients_are_the_same_bits(options: dict[str, Any], inputs: dict[str, Any], training: bool) -> None:
-    plain, packed = pair(**options)
-    expected, found = results(plain.train(training), **inputs), results(packed.train(training), **inputs)
+    expected, found = (results(module.train(training), WIDTH, **inputs) for module in pair(**options))
     assert len(expected) == len(found) == 6
     assert all(torch.equal(left, right) for left, right in zip(expected, found, strict=True))
 
@@ -65,7 +52,7 @@ def test_outputs_and_gradients_are_the_same_bits(options: dict[str, Any], inputs
 def test_no_gradient_is_copied_into_place() -> None:
     def copies(module: nn.Module) -> int:
         with Operations() as operations:
-            results(module)
+            results(module, WIDTH)
         return operations.counts["clone"] + operations.counts["copy_"]
 
     plain, packed = pair()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from timm.layers import Mlp
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.scale import MINI
 from benchmarks.workbench import compact_state, make_job
 from prune.mlp import CpuMlp
+from tests.twins import results, twin
 
 WIDTH = 384
 
@@ -22,20 +22,7 @@ def pair(neurons: int, **options: Any) -> tuple[Mlp, CpuMlp]:
     """The same weights in timm's MLP and in the one for a CPU, in training mode."""
     torch.manual_seed(neurons)
     plain = Mlp(WIDTH, neurons, **options).train()
-    ours = copy.deepcopy(plain)
-    ours.__class__ = CpuMlp
-    assert isinstance(ours, CpuMlp)
-    return plain, ours
-
-
-def results(module: nn.Module, precision: torch.dtype = torch.float32) -> list[Tensor]:
-    """Output, gradient of the input, gradients of the parameters."""
-    torch.manual_seed(1)  # dropout
-    tokens = torch.randn(4, 17, WIDTH, requires_grad=True)
-    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        output = module(tokens)
-    output.square().sum().backward()
-    return [output.detach(), *(t.grad for t in (tokens, *module.parameters()) if t.grad is not None)]
+    return plain, twin(plain, CpuMlp)
 
 
 def overwrites(module: nn.Module, precision: torch.dtype = torch.float32) -> bool:
@@ -46,7 +33,7 @@ def overwrites(module: nn.Module, precision: torch.dtype = torch.float32) -> boo
 
 @pytest.mark.parametrize(("neurons", "options"), [(457, {}), (1, {}), (0, {}), (457, {"act_layer": nn.ReLU})])
 def test_padded_outputs_and_gradients_are_the_same(neurons: int, options: dict[str, Any]) -> None:
-    (output, *found), (expected, *wanted) = (results(module) for module in reversed(pair(neurons, **options)))
+    (output, *found), (expected, *wanted) = (results(module, WIDTH) for module in reversed(pair(neurons, **options)))
     torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
     for left, right in zip(found, wanted, strict=True):
         assert left.shape == right.shape
@@ -57,7 +44,7 @@ def test_padded_outputs_and_gradients_are_the_same(neurons: int, options: dict[s
 def test_overwriting_gives_the_same_bits(neurons: int) -> None:
     plain, ours = pair(neurons)
     assert overwrites(ours)
-    expected, found = results(plain), results(ours)
+    expected, found = results(plain, WIDTH), results(ours, WIDTH)
     assert len(expected) == len(found) == 6
     assert all(torch.equal(left, right) for left, right in zip(expected, found, strict=True))
 
@@ -74,7 +61,7 @@ def test_overwriting_gives_the_same_bits(neurons: int) -> None:
 def test_what_is_not_gelu_alone_in_float32_is_left_to_autograd(options: dict[str, Any], precision: torch.dtype) -> None:
     plain, ours = pair(464, **options)
     assert not overwrites(ours, precision)
-    expected, found = results(plain, precision), results(ours, precision)
+    expected, found = results(plain, WIDTH, precision), results(ours, WIDTH, precision)
     assert all(torch.equal(left, right) and left.dtype == right.dtype for left, right in zip(expected, found, strict=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from benchmarks.scale import MINI
 from benchmarks.workbench import compact_state, make_job
 from prune.residual import InPlaceBlock
+from tests.twins import results, twin
 
 WIDTH = 48
 
@@ -21,27 +21,15 @@ def pair(**options: float) -> tuple[Block, InPlaceBlock]:
     """The same weights in timm's block and in the in-place one, in training mode."""
     torch.manual_seed(0)
     plain = Block(WIDTH, 3, **options).train()
-    in_place = copy.deepcopy(plain)
-    in_place.__class__ = InPlaceBlock
-    assert isinstance(in_place, InPlaceBlock)
-    return plain, in_place
-
-
-def gradients(module: nn.Module, precision: torch.dtype) -> list[Tensor]:
-    """Output and all gradients, of two blocks' depth: the second reads what the first wrote."""
-    torch.manual_seed(1)  # dropout and drop path
-    tokens = torch.randn(4, 17, WIDTH, requires_grad=True)
-    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        output = module(module(tokens))
-    output.square().sum().backward()
-    return [output.detach(), *(t.grad for t in (tokens, *module.parameters()) if t.grad is not None)]
+    return plain, twin(plain, InPlaceBlock)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("options", [{}, {"drop_path": 0.5, "proj_drop": 0.3, "attn_drop": 0.2}, {"init_values": 0.1}])
 def test_outputs_and_gradients_are_the_same_bits(options: dict[str, float], precision: torch.dtype) -> None:
     plain, in_place = pair(**options)
-    expected, found = gradients(plain, precision), gradients(in_place, precision)
+    # Of two blocks' depth: the second reads what the first wrote.
+    expected, found = (results(nn.Sequential(block, block), WIDTH, precision) for block in (plain, in_place))
     assert len(expected) == len(found) > 10
     assert all(torch.equal(left, right) and left.dtype == right.dtype for left, right in zip(expected, found, strict=True))
 

@@ -8,8 +8,8 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from prune.hydra_errors import in_one_sentence
-from prune.launching import run_single
+from prune.sweep.hydra_errors import in_one_sentence
+from prune.sweep.entry import run_single
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

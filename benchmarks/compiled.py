@@ -14,7 +14,7 @@ from benchmarks.cpu import machine
 from benchmarks.scale import Scale
 from benchmarks.timing import clock, quartiles, ratios, take_turns
 from benchmarks.workbench import compact_state, dense_state, make_job, one_step
-from prune.job import cpu_count
+from prune.engine.job import cpu_count
 
 OPTIONS = ("method=refill", "method.rewind=none", "schedule.states=2", "schedule.target=0.7")
 

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.figure import Figure
 from benchmarks.scale import Scale
 from benchmarks.timing import clock, quartiles, ratios, take_turns
-from prune.rundir import find_runs
+from prune.rundir.directory import find_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = [(dataset, method) for dataset in ("digits", "digit_pairs") for method in ("refill", "rsst")]

@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.scale import Scale
 from benchmarks.timing import quartiles
 from benchmarks.workbench import dense_state, make_job, training_flops
-from prune.train import EpochSums, train_epoch
+from prune.engine.train import EpochSums, train_epoch
 
 CIFAR_IMAGES = 45_000
 SIDE = 8192

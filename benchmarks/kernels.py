@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from benchmarks.cpu import machine
 from benchmarks.scale import FULL, Scale
 from benchmarks.timing import quartiles, ratios, take_turns
-from prune.allocator import keep_freed_memory
-from prune.job import cpu_count
+from prune.architectures.fast.allocator import keep_freed_memory
+from prune.engine.job import cpu_count
 
 Forward = Callable[..., Tensor]
 

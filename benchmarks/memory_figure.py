@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from benchmarks.figure import Figure
 from benchmarks.scale import Scale
 from benchmarks.workbench import dense_state, make_job, one_step
-from prune.job import Job
-from prune.run import Run
-from prune.state import PruningState
-from prune.status import StatusFile
-from prune.tracking import NoTracker
-from prune.watch import Watcher
+from prune.engine.job import Job
+from prune.engine.run import Run
+from prune.engine.state import PruningState
+from prune.rundir.status import StatusFile
+from prune.engine.tracker import NoTracker
+from prune.engine.watch import Watcher
 
 
 def memory(scale: Scale, folder: Path) -> Figure:

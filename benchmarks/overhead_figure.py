@@ -16,13 +16,13 @@ from benchmarks.figure import Figure
 from benchmarks.scale import Scale
 from benchmarks.timing import quartiles
 from benchmarks.workbench import make_job
-from prune.job import Job
-from prune.restart import begin_state
-from prune.run import Run
-from prune.state import PruningState
-from prune.status import StatusFile
-from prune.tracking import NoTracker
-from prune.watch import Watcher
+from prune.engine.job import Job
+from prune.engine.restart import begin_state
+from prune.engine.run import Run
+from prune.engine.state import PruningState
+from prune.rundir.status import StatusFile
+from prune.engine.tracker import NoTracker
+from prune.engine.watch import Watcher
 
 EPOCHS = 3
 

@@ -12,7 +12,7 @@ import torch
 from benchmarks.reference_loop import DensePruner, make_optimizer, train_step
 from benchmarks.timing import clock
 from benchmarks.workbench import compose, random_images
-from prune.model import build_model
+from prune.architectures.build import build_model
 
 
 def main(batch_size: int, threads: int, overrides: list[str]) -> None:

@@ -13,9 +13,9 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.scale import Scale
 from benchmarks.step_figures import REFILL
 from benchmarks.workbench import compact_state, dense_state, make_job
-from prune.job import cpu_count
-from prune.state import PruningState
-from prune.train import EpochSums, train_epoch
+from prune.engine.job import cpu_count
+from prune.engine.state import PruningState
+from prune.engine.train import EpochSums, train_epoch
 
 ROWS = 24
 

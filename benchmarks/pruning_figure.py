@@ -9,8 +9,8 @@ from benchmarks.figure import Figure
 from benchmarks.scale import Scale
 from benchmarks.timing import clock, quartiles, take_turns
 from benchmarks.workbench import dense_state, make_job, one_step
-from prune.state import PruningState
-from prune.units import KeepSet
+from prune.engine.state import PruningState
+from prune.pruning.units import KeepSet
 
 
 def prune_time(scale: Scale, folder: Path) -> Figure:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from prune.data import DATASETS
+from prune.base.registries import DATASETS
 from prune.data.base import ArraySplit, Dataset, Splits
 from prune.data.options import DatasetOptions
 

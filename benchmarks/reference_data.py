@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from prune.config import RunConfig
-from prune.data import DATASETS
+from prune.base.registries import DATASETS
 from prune.data.base import ArraySplit
 from prune.data.options import Augment
 

@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader
 from benchmarks.reference_data import Loaders, loaders
 from benchmarks.reference_prune import Keep, Marked, apply_masks, choose, marked_parameters
 from benchmarks.workbench import compose
-from prune.budget import budgets
+from prune.pruning.budget import budgets
 from prune.config import RunConfig
-from prune.config.schema import OptimConfig
-from prune.learning_rate import learning_rate
-from prune.model import build_model
+from prune.config.optim import OptimConfig
+from prune.config.optim import learning_rate
+from prune.architectures.build import build_model
 
 
 class DensePruner:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from prune.budget import StateBudget
+from prune.pruning.budget import StateBudget
 
 Marked = tuple[nn.Parameter, Tensor]
 """A parameter, and 1 where it belongs to a marked unit."""

@@ -12,13 +12,13 @@ from omegaconf import OmegaConf
 from benchmarks.random_images import register
 from benchmarks.scale import Scale
 from prune.config import RunConfig, parse
-from prune.job import Job, cpu_count, prepare
-from prune.model import build_model
-from prune.rundir import RunDirectory
-from prune.state import PruningState
-from prune.stop import Stop
-from prune.train import EpochSums, train_epoch
-from prune.units import KeepSet
+from prune.engine.job import Job, cpu_count, prepare
+from prune.architectures.build import build_model
+from prune.rundir.directory import RunDirectory
+from prune.engine.state import PruningState
+from prune.engine.stop import Stop
+from prune.engine.train import EpochSums, train_epoch
+from prune.pruning.units import KeepSet
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 

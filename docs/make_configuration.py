@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 from prune.config.describe import all_keys, allowed, owners, show
 from prune.config.schema import CHOSEN_BY_NAME
 from prune.data.options import DatasetOptions
-from prune.methods.options import MethodOptions
-from prune.section import Section
+from prune.pruning.options import MethodOptions
+from prune.base.section import Section
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "configuration.md"

@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from prune.errors import UserError
+from prune.base.errors import UserError
 
 COMMANDS = {
     "report": ("prune.report.command", "tables, figures and one page that compare the runs of sweeps"),
@@ -19,7 +19,7 @@ COMMANDS = {
     "export": ("prune.export.command", "write a pruned model as ONNX"),
     "latency": ("prune.export.latency_command", "measure latency and throughput, dense and pruned side by side"),
     "status": ("prune.sweep.status_command", "what each run of a sweep is doing"),
-    "data": ("prune.data.command", "fetch datasets and pretrained weights before they are needed"),
+    "data": ("prune.sweep.data_command", "fetch datasets and pretrained weights before they are needed"),
 }
 
 

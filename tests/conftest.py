@@ -13,11 +13,11 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from prune.cell import Outcome, run_cell
+from prune.engine.cell import Outcome, run_cell
 from prune.config import RunConfig, parse
-from prune.criteria import CRITERIA
-from prune.data import DATASETS
-from prune.methods import METHODS
+from prune.base.registries import CRITERIA
+from prune.base.registries import DATASETS
+from prune.base.registries import METHODS
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 

@@ -17,9 +17,9 @@ from benchmarks.reference_prune import apply_masks, choose, marked_parameters
 from benchmarks.scale import MINI
 from benchmarks.timing import quartiles, take_turns
 from benchmarks.workbench import dense_state, make_job, one_step, training_flops
-from prune.budget import budgets
-from prune.methods.penalty import growth
-from prune.model import build_model
+from prune.pruning.budget import budgets
+from prune.methods.penalty_growth import growth
+from prune.architectures.build import build_model
 from tests.conftest import Compose
 
 ROOT = Path(__file__).resolve().parent.parent

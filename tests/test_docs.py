@@ -20,9 +20,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from prune.config.schema import RunConfig
-from prune.files import read_json, read_jsonl
-from prune.identity import run_id
-from prune.launching import read_config
+from prune.base.files import read_json, read_jsonl
+from prune.rundir.identity import run_id
+from prune.sweep.entry import read_config
 from tests.conftest import CONF
 
 ROOT = CONF.parent

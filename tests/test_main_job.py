@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from prune.cell import run_cell
-from prune.files import read_json, read_jsonl
+from prune.engine.cell import run_cell
+from prune.base.files import read_json, read_jsonl
 from tests.conftest import TINY_RUN
-from tests.test_data import write_cifar
+from tests.data.test_data import write_cifar
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from prune.budget import budgets
+from prune.base.errors import UserError
+from prune.base.registries import METHODS
 from prune.config.describe import show
 from prune.config.schema import RunConfig
-from prune.errors import UserError
-from prune.methods import METHODS
 
 
 def cross_check(config: RunConfig) -> None:
     """Raise `UserError`, one sentence that names the keys, unless the sections fit together."""
-    _check_model(config)
+    config.architecture().check()
     _check_schedule(config)
     _check_optimiser(config)
     _check_ranking(config)
     _check_hardware(config)
     METHODS.load(config.method.name).check(config)
-
-
-def _check_model(config: RunConfig) -> None:
-    model = config.model
-    for side in config.dataset.size:
-        if side % model.patch_size:
-            raise UserError(
-                f"dataset.image_size={show(config.dataset.image_size)} is not divisible by model.patch_size={model.patch_size}."
-            )
-    if model.embed_dim % model.num_heads:
-        raise UserError(f"model.embed_dim={model.embed_dim} is not divisible by model.num_heads={model.num_heads}.")
-    if model.global_pool == "token" and not model.class_token:
-        raise UserError("model.global_pool=token needs model.class_token=true.")
-    if model.name == "custom" and model.pretrained is True:
-        raise UserError("model.name=custom has no pretrained weights of timm's; set model.pretrained=false or to a file.")
 
 
 def _check_schedule(config: RunConfig) -> None:
@@ -51,12 +35,12 @@ def _check_schedule(config: RunConfig) -> None:
         if not 0 < listed[-1] < 1:
             raise UserError(f"schedule.rates must end above 0 and below 1, not at {listed[-1]:g}.")
     epoch = config.method.rewind_epoch
-    if epoch is not None and epoch >= config.epochs(0):
+    if epoch is not None and epoch >= config.schedule.epochs_of(0):
         first = "schedule.epochs" if schedule.epochs_first is None else "schedule.epochs_first"
         raise UserError(
-            f"method.rewind=epoch:{epoch} lies beyond state 0: with {first}={config.epochs(0)} K must be less than "
-            f"{config.epochs(0)}."
-            if config.epochs(0)
+            f"method.rewind=epoch:{epoch} lies beyond state 0: with {first}={config.schedule.epochs_of(0)} K must be less than "
+            f"{config.schedule.epochs_of(0)}."
+            if config.schedule.epochs_of(0)
             else f"method.rewind=epoch:{epoch} needs epochs in state 0, but {first}=0; set method.rewind=init or none."
         )
 
@@ -85,14 +69,13 @@ def _check_hardware(config: RunConfig) -> None:
 def _check_ranking(config: RunConfig) -> None:
     method = config.method
     if method.pools == "joint":
-        if method.targets != "both":
+        if method.targets != "all":
             raise UserError(
-                f"method.pools=joint ranks heads with neurons, so it needs method.targets=both, not {method.targets}."
+                f"method.pools=joint ranks all kinds of unit together, so it needs method.targets=all, not "
+                f"{show(method.targets)}."
             )
         if method.criterion == "activation":
-            raise UserError(
-                "method.criterion=activation cannot be compared between heads and neurons; set method.pools=separate."
-            )
+            raise UserError("method.criterion=activation cannot be compared between kinds of unit; set method.pools=separate.")
         if method.scope == "layer":
             raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
-    budgets(config)  # raises where an explicit floor does not fit
+    config.budgets()  # raises where an explicit floor does not fit

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from prune.base.registries import CRITERIA
+from prune.base.section import Section
 from prune.config.schema import CHOSEN_BY_NAME, RunConfig
-from prune.criteria import CRITERIA
-from prune.section import Section
 
 FORMS = {
     "name": "letters, digits and . _ + -",
@@ -26,7 +26,7 @@ BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 def allowed(key: str, field: FieldInfo) -> str:
     """What may stand after `key=`, such as "a number above 0 and below 1"."""
-    named = {"method.criterion": CRITERIA, **{f"{group}.name": registry() for group, registry in CHOSEN_BY_NAME.items()}}
+    named = {registry.key: registry for registry in (CRITERIA, *CHOSEN_BY_NAME.values())}
     if key in named:
         return f"one of {', '.join(named[key].names())}"
     if key in FORMS and get_origin(field.annotation) is not Literal:
@@ -44,7 +44,7 @@ def all_keys() -> Iterator[tuple[str, FieldInfo, type[Section]]]:
     """Every key that some configuration may have, its field, and the section class that has it; keys may repeat."""
     for name, field in RunConfig.model_fields.items():
         if name in CHOSEN_BY_NAME:
-            registry = CHOSEN_BY_NAME[name]()
+            registry = CHOSEN_BY_NAME[name]
             for kind in dict.fromkeys(registry.load(entry).Options for entry in registry.names()):
                 yield from _keys_below(name, kind)
         elif (section := section_of(field)) is not None:
@@ -57,7 +57,7 @@ def owners(group: str, key: str) -> list[str]:
     """The options of `dataset` or `method` that have a key, given below the group (`ramp`, `penalty.ceiling`)."""
     if group not in CHOSEN_BY_NAME:
         return []
-    registry, wanted = CHOSEN_BY_NAME[group](), f"{group}.{key}"
+    registry, wanted = CHOSEN_BY_NAME[group], f"{group}.{key}"
     return [
         name for name in registry.names() if any(key == wanted for key, _, _ in _keys_below(group, registry.load(name).Options))
     ]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from prune.section import Section
+from prune.base.section import Section
 
 
 def _as_long_flag(value: str) -> str:

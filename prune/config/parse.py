@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from prune.base.errors import UserError
+from prune.base.section import Section
 from prune.config.checks import cross_check
 from prune.config.describe import allowed, owners, section_of, show
 from prune.config.schema import CHOSEN_BY_NAME, RunConfig
-from prune.errors import UserError
-from prune.section import Section
 
 
 def parse(config: Mapping[str, Any]) -> RunConfig:
@@ -72,7 +72,7 @@ def _locate(config: Mapping[str, Any], location: Sequence[int | str]) -> tuple[l
 
 def _section(config: Mapping[str, Any], parent: type[Section], key: str) -> type[Section] | None:
     if parent is RunConfig and key in CHOSEN_BY_NAME:
-        return CHOSEN_BY_NAME[key]().load(str(config[key]["name"])).Options
+        return CHOSEN_BY_NAME[key].load(str(config[key][CHOSEN_BY_NAME[key].leaf])).Options
     return section_of(parent.model_fields[key]) if key in parent.model_fields else None
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
+from prune.base.errors import UserError
 from prune.data.base import ArraySplit, Dataset, Splits
 from prune.data.options import DatasetOptions
-from prune.errors import UserError
 
 
 class CIFAROptions(DatasetOptions):

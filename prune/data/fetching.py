@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prune.errors import UserError
+from prune.base.errors import UserError
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from prune.base.errors import UserError
 from prune.data.base import Dataset, FileSplit, Splits
 from prune.data.options import Augment, DatasetOptions
-from prune.errors import UserError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prune.base.errors import UserError
+from prune.base.seeding import generator
 from prune.data.base import SPLITS, DataFacts, Splits
 from prune.data.options import Augment
-from prune.errors import UserError
-from prune.seeding import generator
 
 Batch = tuple[Tensor, Tensor]
 

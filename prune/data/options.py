@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from prune.section import Section
+from prune.base.section import Section
 
 Pixels = Annotated[int, Field(ge=1)]
 

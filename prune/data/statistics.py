@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prune.base.errors import UserError
+from prune.base.files import read_json, write_json
 from prune.data.base import ArraySplit, DataFacts, Dataset, Splits
-from prune.errors import UserError
-from prune.files import read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,11 +16,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
+from prune.base.errors import UserError
+from prune.base.seeding import derive
 from prune.data.base import DataFacts, FileSplit, Splits
 from prune.data.folder import FolderAugment, ImageFolderOptions
 from prune.data.loading import Batch, Loader
-from prune.errors import UserError
-from prune.seeding import derive
 
 Key = tuple[int, tuple[int, int, int] | None]
 """(image index, (seed, state, epoch)) of an augmented image, or (image index, None) of a plain one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from prune.errors import UserError
+from prune.base.errors import UserError
 from prune.export.locate import WHICH, locate
 
 

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from prune.environment import cpu_model
-from prune.errors import UserError
+from prune.base.errors import UserError
+from prune.base.files import write_json
+from prune.engine.environment import cpu_model
 from prune.export.loading import build_dense, load
 from prune.export.locate import StateModel
-from prune.export.manifest import Manifest
 from prune.export.timing import make_engine, measure, torch_threads
-from prune.files import write_json
-from prune.status import now
+from prune.rundir.manifest import Manifest
+from prune.rundir.status import now
 
 FILE = "latency.json"
 

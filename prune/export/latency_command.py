@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune.errors import UserError
+from prune.base.errors import UserError
 from prune.export.locate import WHICH, locate_all
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from prune.export.manifest import Manifest
+    from prune.rundir.manifest import Manifest
 
 ENGINES = ("torch", "onnxruntime")
 
@@ -80,9 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> Any:
     import torch
 
+    from prune.engine.job import cpu_count
     from prune.export.latency import Settings
     from prune.export.timing import why_not_onnxruntime
-    from prune.job import cpu_count
 
     device = _device(torch, arguments.device)
     engines = arguments.engine

@@ -13,11 +13,11 @@ from safetensors.torch import load as parse_safetensors
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from prune.compact import shrink_structure
-from prune.errors import UserError
+from prune.base.errors import UserError
 from prune.export.locate import locate
-from prune.export.manifest import Architecture, Manifest, read_manifest
-from prune.units import KeepSet
+from prune.pruning.compact import shrink_structure
+from prune.pruning.units import KeepSet
+from prune.rundir.manifest import Architecture, Manifest, read_manifest
 
 
 def load(path: str | Path, which: str = "best") -> VisionTransformer:

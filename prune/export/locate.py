@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from prune.errors import UserError
-from prune.export.manifest import FILE
-from prune.rundir import RunDirectory, find_runs
+from prune.base.errors import UserError
+from prune.rundir.directory import RunDirectory, find_runs
+from prune.rundir.manifest import FILE
 
 WHICH = ("best", "final")
 

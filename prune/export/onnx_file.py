@@ -15,9 +15,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from prune.errors import UserError
-from prune.export.manifest import Manifest
-from prune.files import write_atomically
+from prune.base.errors import UserError
+from prune.base.files import write_atomically
+from prune.rundir.manifest import Manifest
 
 OPSET = 18
 TOLERANCE = 1e-4

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from prune.errors import UserError
-from prune.export.manifest import Manifest
+from prune.base.errors import UserError
 from prune.export.onnx_file import RawImages, to_onnx
+from prune.rundir.manifest import Manifest
 
 Call = Callable[[], object]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prune.methods.base import Method
-from prune.methods.options import MethodOptions
+from prune.engine.method import Method
+from prune.pruning.options import MethodOptions
 
 
 class DenseOptions(MethodOptions):

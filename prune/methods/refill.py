@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from prune.methods.base import Method
-from prune.methods.options import MethodOptions
+from prune.engine.method import Method
+from prune.pruning.options import MethodOptions
 
 if TYPE_CHECKING:
-    from prune.state import PruningState
+    from prune.engine.state import PruningState
 
 
 class RefillOptions(MethodOptions):

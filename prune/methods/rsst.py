@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from prune.errors import UserError
-from prune.learning_rate import learning_rate
-from prune.methods.base import Method
-from prune.methods.options import MethodOptions
-from prune.methods.penalty import NEAR_ZERO, PenaltyOptions, growth, simulate, smallest_ceiling
+from prune.base.errors import UserError
+from prune.config.optim import learning_rate
+from prune.engine.method import Method
+from prune.methods.penalty_growth import NEAR_ZERO, PenaltyOptions, growth, simulate, smallest_ceiling
+from prune.pruning.options import MethodOptions
 
 if TYPE_CHECKING:
     from prune.config.schema import RunConfig
-    from prune.state import PruningState
+    from prune.engine.state import PruningState
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class RSST(Method):
 
     def can_be_best(self, state: PruningState, epoch: int) -> bool:
         # With ramp 1 the removal is the last thing in the state, and the model just after it is the best and the final one.
-        last = self.config.epochs(state.index) - 1
+        last = self.config.schedule.epochs_of(state.index) - 1
         return state.index == 0 or epoch > self.removal_epoch or epoch == last
 
     def penalty(self, state: PruningState, step: int) -> float | None:

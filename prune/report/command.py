@@ -7,7 +7,7 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 
-from prune.errors import UserError
+from prune.base.errors import UserError
 
 FORMATS = ("html", "md")
 

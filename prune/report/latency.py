@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prune.files import read_json
+from prune.base.files import read_json
 from prune.report.study import Run, Study, Variant
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from prune.errors import UserError
+from prune.base.errors import UserError
 from prune.report.study import EPOCH_COLUMNS, STATE_COLUMNS, Run, Study, Variant
 from prune.report.variants import counted, dataset_name, group_key, labels
-from prune.rundir import RunRecord, find_runs, read_run
+from prune.rundir.directory import RunRecord, find_runs, read_run
 
 
 def load(sweeps: Sequence[Path], baseline: str) -> Study:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from prune.rundir import RunRecord
-from prune.shape import ViTShape
+from prune.architectures.shape import ViTShape
+from prune.rundir.directory import RunRecord
 
 ACCURACY = "test_accuracy_best"
 """The accuracy that tables and figures compare: on test, of the epoch that was best on validation."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prune.files import read_json
+from prune.base.files import read_json
 from prune.report.study import Run, Variant
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from prune import identity
+from prune.base.errors import UserError
 from prune.config.schema import RunConfig
-from prune.errors import UserError
 
 
 def counted(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prune.errors import UserError
-from prune.files import write_atomically, write_text
+from prune.base.errors import UserError
+from prune.base.files import write_atomically, write_text
 from prune.report.document import Document
 from prune.report.markdown import markdown
 from prune.report.page import page, relative_address

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prune.config.schema import RunConfig
-from prune.rundir import RunDirectory
+from prune.rundir.directory import RunDirectory
 from prune.sweep.slurm_queue import JobState
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from prune.errors import UserError
+from prune.base.errors import UserError
 
 
 class CheckFirst(Callback):
@@ -19,7 +19,7 @@ class CheckFirst(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """One run: its whole configuration is checked."""
-        from prune.launching import read_config
+        from prune.sweep.entry import read_config
 
         self._check(lambda: check_outputs(read_config(config).outputs, config.name))
 

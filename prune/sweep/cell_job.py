@@ -8,13 +8,13 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from prune.cell import Outcome, run_cell
+from prune.base.files import read_json
+from prune.base.logs import setup_console
 from prune.config.schema import RunConfig
-from prune.files import read_json
-from prune.lock import RunLock
-from prune.logs import setup_console
-from prune.rundir import RunDirectory
-from prune.status import StatusFile
+from prune.engine.cell import Outcome, run_cell
+from prune.rundir.directory import RunDirectory
+from prune.rundir.lock import RunLock
+from prune.rundir.status import StatusFile
 
 OFFLINE = {"PRUNE_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
 """Jobs never download: what they need was fetched before they were submitted, and compute nodes have no network."""

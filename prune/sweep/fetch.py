@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import prune
+from prune.base.errors import UserError
+from prune.base.registries import DATASETS
 from prune.config.schema import RunConfig
-from prune.data import DATASETS
 from prune.data.base import Dataset
-from prune.errors import UserError
 
 log = logging.getLogger(__name__)
 

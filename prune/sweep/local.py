@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from prune.base.errors import UserError
+from prune.base.files import read_json
+from prune.base.machine import cpu_count, visible_gpus
 from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
-from prune.errors import UserError
-from prune.files import read_json
-from prune.rundir import RunDirectory
+from prune.rundir.directory import RunDirectory
 from prune.sweep.cell_job import OFFLINE, CellJob
 from prune.sweep.slurm_queue import GONE, JobState
 from prune.sweep.submission import read_submission, write_submission
@@ -33,7 +32,7 @@ class LocalBackend:
 
     def __init__(self, hardware: HardwareConfig, executor: Callable[..., Any], code: Path):
         self.hardware, self.executor, self.code = hardware, executor, code
-        self.threads = hardware.threads or max(1, cores() // hardware.jobs)
+        self.threads = hardware.threads or max(1, cpu_count() // hardware.jobs)
         self.gpus = [] if hardware.device == "cpu" else visible_gpus()
         self._queue: deque[tuple[RunConfig, RunDirectory]] = deque()
         self._slots: list[tuple[RunDirectory, Any] | None] = [None] * hardware.jobs
@@ -130,22 +129,3 @@ class LocalBackend:
     def how_to_look(self, sweep: Path) -> str:
         waiting = f" Not started yet: {len(self._queue)}; the same command starts them." if self._queue else ""
         return f"Look at them with `python -m prune status {sweep} --watch`; `kill PROCESS` makes one save and stop.{waiting}"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def visible_gpus() -> list[str]:
-    """GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Asks the driver's own tool, not torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip()]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60, check=False)
-    if listed.returncode:
-        print(f"nvidia-smi does not work here ({listed.stdout.strip()}); using no GPU", file=sys.stderr)
-        return []
-    return [str(number) for number, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]

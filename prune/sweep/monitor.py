@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from prune.files import read_json
-from prune.rundir import RunDirectory, read_run
-from prune.status import effective_status
+from prune.base.files import read_json
+from prune.rundir.directory import RunDirectory, read_run
+from prune.rundir.status import effective_status
 from prune.sweep.backend import Backend
 from prune.sweep.rows import Row, counts, row_of, table_of
 from prune.sweep.slurm_queue import JobState

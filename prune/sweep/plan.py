@@ -10,14 +10,15 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from prune.base.files import read_json, read_jsonl
 from prune.config.schema import RunConfig
-from prune.files import read_json, read_jsonl
-from prune.identity import run_directory
-from prune.lock import holder
-from prune.rundir import RunDirectory
-from prune.summary import wide_enough
+from prune.pruning.schedule import position
+from prune.rundir.directory import RunDirectory
+from prune.rundir.identity import run_directory
+from prune.rundir.lock import holder
 from prune.sweep.slurm_queue import queue_states
 from prune.sweep.submission import Submission, read_submission
+from prune.sweep.summary import wide_enough
 from prune.sweep.work import epochs_in_all, flops_left
 
 Standing = Literal["new", "resumable", "done", "running", "queued"]
@@ -52,7 +53,11 @@ class PlannedCell:
 
 
 def make_plan(configs: Iterable[RunConfig]) -> list[PlannedCell]:
-    """Look at each cell's directory. Cells that are the same configuration appear once."""
+    """Look at each cell's directory. Cells that are the same configuration appear once.
+
+    Raises:
+        UserError: if another version of this program wrote a cell's directory.
+    """
     cells = {run_directory(config).path: config for config in configs}
     queued = _queued([run_directory(config) for config in cells.values()])
     return [_plan(config, queued) for config in cells.values()]
@@ -60,6 +65,7 @@ def make_plan(configs: Iterable[RunConfig]) -> list[PlannedCell]:
 
 def _plan(config: RunConfig, queued: dict[str, str]) -> PlannedCell:
     directory = run_directory(config)
+    directory.check_format()
     status: dict[str, Any] = read_json(directory.status) or {}
     total = epochs_in_all(config)
     if status.get("status") == "done":
@@ -73,16 +79,14 @@ def _plan(config: RunConfig, queued: dict[str, str]) -> PlannedCell:
     elif directory.path.name in queued:
         standing, place = "queued", f"job {queued[directory.path.name]}"
     return PlannedCell(
-        config, directory, standing, _position(config, epochs_done), total - epochs_done, flops_left(config, epochs_done), place
+        config,
+        directory,
+        standing,
+        position(vars(config.schedule), epochs_done),
+        total - epochs_done,
+        flops_left(config, epochs_done),
+        place,
     )
-
-
-def _position(config: RunConfig, epochs_done: int) -> tuple[int, int]:
-    for state in range(config.schedule.states):
-        if epochs_done < config.epochs(state):
-            return state, epochs_done
-        epochs_done -= config.epochs(state)
-    return config.schedule.states, 0
 
 
 def _queued(directories: Sequence[RunDirectory]) -> dict[str, str]:

@@ -9,9 +9,10 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-from prune.rundir import RunRecord
-from prune.summary import COLOURS
+from prune.base.text import duration
+from prune.rundir.directory import RunRecord
 from prune.sweep.submission import read_submission
+from prune.sweep.summary import COLOURS
 
 RECENT_EPOCHS = 3
 """Epochs whose time says how long the next ones will take."""
@@ -60,13 +61,10 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
         waiting: replaces the status of a run that SLURM has in its queue.
         ended: how the job of a run ended that is not running any more and did not finish.
     """
-    schedule, status = run.config["schedule"], run.status
-    states = schedule["states"]
-    per_state = [schedule["epochs"]] * states
-    if schedule.get("epochs_first") is not None:
-        per_state[0] = schedule["epochs_first"]
-    done = min(len(run.metrics), sum(per_state))
-    state, epoch = _position(per_state, done)
+    status, states = run.status, run.planned_states
+    total = run.planned_epochs
+    done = min(len(run.metrics), total)
+    state, epoch = run.position
     word, error = status.get("status", "queued"), status.get("error")
     submission = read_submission(run.directory)
     if submission is not None and submission.verdict and word in ("queued", "lost", "preempted", "running"):
@@ -85,25 +83,17 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
         state=state,
         states=states,
         epoch=epoch,
-        epochs=per_state[min(state, states - 1)],
+        epochs=run.epochs_of(min(state, states - 1)),
         epochs_done=done,
-        epochs_total=sum(per_state),
+        epochs_total=total,
         val_accuracy=run.metrics[-1]["val_accuracy"] if run.metrics else None,
         test_accuracy=run.states[-1]["test_accuracy_best"] if run.states else None,
-        eta_seconds=_eta(run.metrics, sum(per_state) - done) if running else None,
+        eta_seconds=_eta(run.metrics, total - done) if running else None,
         executor=submission.executor if submission is not None else None,
         job=submitted or status.get("job_id"),
         node=(status.get("node") or status.get("host")) if not word.startswith("queued") else None,
         error=error if word in ("failed", "lost") else None,
     )
-
-
-def _position(per_state: list[int], done: int) -> tuple[int, int]:
-    for state, epochs in enumerate(per_state):
-        if done < epochs:
-            return state, done
-        done -= epochs
-    return len(per_state), 0
 
 
 def _eta(metrics: list[dict[str, Any]], left: int) -> float | None:
@@ -139,13 +129,6 @@ def table_of(rows: Iterable[Row], title: str) -> Table:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """1:02:03, or 4:05 below an hour."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def counts(rows: Iterable[Row]) -> str:

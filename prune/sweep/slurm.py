@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from prune.base.errors import UserError
+from prune.base.files import read_json
 from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
-from prune.errors import UserError
-from prune.files import read_json
-from prune.rundir import RunDirectory
+from prune.rundir.directory import RunDirectory
 from prune.sweep.cell_job import CellJob
 from prune.sweep.slurm_queue import GONE, JobState, how_it_ended, in_words, queue_states
 from prune.sweep.submission import read_submission, write_submission

@@ -9,8 +9,8 @@ import uuid
 from pathlib import Path
 
 import prune
-from prune.commit import COMMIT_FILE, commit
-from prune.errors import UserError
+from prune.base.commit import COMMIT_FILE, commit
+from prune.base.errors import UserError
 
 PACKAGE = Path(prune.__file__).resolve().parent
 

@@ -12,12 +12,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from prune.errors import UserError
-from prune.rundir import RunRecord, find_runs
-from prune.summary import wide_enough
+from prune.base.errors import UserError
+from prune.rundir.directory import RunRecord, find_runs
 from prune.sweep.rows import Row, counts, row_of, table_of
 from prune.sweep.slurm_queue import GONE, JobState, in_words, queue_states
 from prune.sweep.submission import read_submission
+from prune.sweep.summary import wide_enough
 
 WATCH_SECONDS = 2.0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from prune.files import read_json, write_json
-from prune.rundir import RunDirectory
-from prune.status import now
+from prune.base.files import read_json, write_json
+from prune.rundir.directory import RunDirectory
+from prune.rundir.status import now
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prune.files import read_json, write_json
+from prune.base.files import read_json, write_json
 
 
 class OnlineLedger:

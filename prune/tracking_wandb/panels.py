@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune.errors import UserError
-from prune.rundir import find_runs
+from prune.base.errors import UserError
+from prune.rundir.directory import find_runs
 from prune.tracking_wandb.points import dataset_label
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def contents(outputs: Path, sweep: str | None, group_by: str = METHOD) -> Conten
         with suppress(UserError):
             configs += [record.config for record in find_runs(folder)]
     if not configs:
-        from prune.data import DATASETS
+        from prune.base.registries import DATASETS
 
         return Contents(tuple(DATASETS.names()), DEFAULT_KEYS, group_by)
     varied = _varied(configs)

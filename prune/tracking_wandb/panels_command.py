@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from prune.errors import UserError
+from prune.base.errors import UserError
 from prune.tracking_wandb.credentials import check_server, has_key, server, without_key
 
 CONNECT_SECONDS = 10.0

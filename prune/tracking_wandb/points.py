@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prune.files import read_json
-from prune.rundir import RunDirectory, RunRecord
+from prune.base.files import read_json
+from prune.rundir.directory import RunDirectory, RunRecord
 
 AXES = ("epoch", "state")
 """Metrics against which `epoch/…` and `state/…` are drawn: epochs finished in the whole run, and the state."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prune.rundir import RunDirectory
+from prune.rundir.directory import RunDirectory
 from prune.tracking_wandb.credentials import server, without_key
 from prune.tracking_wandb.offline_log import ended, last_step, log_files
 from prune.tracking_wandb.online_ledger import OnlineLedger

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from prune.base.errors import UserError
 from prune.config.schema import LoggerConfig
-from prune.errors import UserError
-from prune.rundir import RunRecord, find_runs
+from prune.rundir.directory import RunRecord, find_runs
 from prune.tracking_wandb.credentials import check_server, has_key, resolve_mode, server, without_key
 from prune.tracking_wandb.session import Destination
 from prune.tracking_wandb.sync import Outcome, sync_run

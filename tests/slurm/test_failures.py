@@ -12,10 +12,10 @@ from tests.slurm.conftest import Sweep, sitecustomize, until
 RAISES = """
 import os
 if os.environ.get("SLURM_ARRAY_TASK_ID") == "0" and "SLURM_PROCID" in os.environ:
-    import prune.job
+    import prune.engine.job
     def prepare(*_):
         raise ZeroDivisionError("on purpose")
-    prune.job.prepare = prepare
+    prune.engine.job.prepare = prepare
 """
 
 EPOCHS = (ENDLESS, ENDLESS + 1, ENDLESS + 2, ENDLESS + 3, 2)

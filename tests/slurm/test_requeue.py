@@ -28,12 +28,12 @@ SLOW = """
 import os, sys
 if "SLURM_PROCID" in os.environ and "submitit" in " ".join(sys.orig_argv):
     import time
-    import prune.run
-    append = prune.run.append_jsonl
+    import prune.engine.run
+    append = prune.engine.run.append_jsonl
     def append_slowly(*arguments):
         time.sleep(0.45)
         append(*arguments)
-    prune.run.append_jsonl = append_slowly
+    prune.engine.run.append_jsonl = append_slowly
 """
 """So that a run takes longer than one minute's time limit on every machine."""
 

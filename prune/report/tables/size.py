@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from prune.architectures.shape import Parts, ViTShape
 from prune.report.analysis import Analysis, run_keys
 from prune.report.latency import Measurement
 from prune.report.statistics import Summary, summarise
 from prune.report.study import Variant
 from prune.report.tables.table import FLAG, Table, about, chosen_states, mark, raw, raws
 from prune.report.text import NOTHING, large, mean_std, number, slug
-from prune.shape import Parts, ViTShape
 
 
 def parts_kept(analysis: Analysis, variant: Variant, state: int) -> list[tuple[Parts, Parts]]:

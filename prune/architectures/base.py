@@ -1,0 +1,101 @@
+"""The interface of a family of models. Its own file imports torch only inside the methods that build or change a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from prune.architectures.group import Structure
+from prune.base.registries import ARCHITECTURES
+from prune.base.section import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class ModelOptions(Section):
+    """Keys that all families share. A family states its sizes, so that counts are known without importing torch."""
+
+    NOT_STRUCTURE: ClassVar[tuple[str, ...]] = ("pretrained",)
+    """Keys that say how a model is trained, not what it is: they are not part of what a pruned model is rebuilt from."""
+
+    family: str
+    name: str = Field(description="a timm model name, or `custom`: the family's model with the sizes below")
+    pretrained: bool | str = Field(
+        False, description="true: timm's ImageNet weights; a path: a local checkpoint; false: random"
+    )
+
+    def structure_keys(self) -> dict[str, Any]:
+        """What fixes the structure of the model, for files."""
+        return self.model_dump(mode="json", exclude=set(self.NOT_STRUCTURE))
+
+
+class Architecture(ABC):
+    """A model of one family: a configuration's sizes, for images and classes of a dataset.
+
+    Args:
+        options: the family's `Options`.
+        image_size: (height, width) in pixels.
+        channels: of an image.
+        classes: 0 where only the data itself will tell; the structure is then that of a model without classifier rows.
+    """
+
+    Options: ClassVar[type[ModelOptions]] = ModelOptions
+
+    classifier: ClassVar[tuple[str, ...]] = ("head.",)
+    """How the names of the classifier's tensors begin: pretrained ones are used only if they fit."""
+
+    def __init__(self, options: Any, image_size: tuple[int, int], channels: int, classes: int):
+        self.options, self.image_size, self.channels, self.classes = options, image_size, channels, classes
+
+    def check(self) -> None:
+        """Raise `UserError`, one sentence that names the keys, for sizes that do not go together. While composing: no torch."""
+
+    @property
+    @abstractmethod
+    def structure(self) -> Structure:
+        """The units of the dense model and what everything costs, in closed form. No torch. Worth a `cached_property`."""
+
+    @abstractmethod
+    def create(self) -> nn.Module:
+        """The dense model with the library's initial weights, on the default device.
+
+        Raises:
+            UserError: for a name that the library does not know, or options that it refuses.
+        """
+
+    def check_model(self, model: nn.Module) -> None:
+        """Raise `UserError`, naming keys or modules, unless `create`'s model is what the configuration says and all of it is
+        understood. That its parameters are as many as `structure` says is checked after this, for every family."""
+
+    def resize(self, model: nn.Module, counts: Mapping[str, int]) -> None:
+        """Bring modules' own size attributes in line, now that their tensors hold so many units of each group.
+
+        The widths of linear layers are in line already.
+        """
+
+    def adapt_weights(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        """A published checkpoint's tensors under this model's names, resampled to its sizes."""
+        return weights
+
+    def fast_paths(self, model: nn.Module, device: str) -> list[tuple[nn.Module, type]]:
+        """(module, class) pairs: what trains faster as which class of the same results (see `architectures/fast`)."""
+        return []
+
+
+def make_architecture(model: ModelOptions | Mapping[str, Any], image_size: Any, channels: int, classes: int) -> Architecture:
+    """The architecture of a configuration's `model` section, validated or as a file holds it.
+
+    Raises:
+        UserError: for a family that is not known.
+        pydantic.ValidationError: for a mapping that does not fit the family's options.
+    """
+    options = (
+        ARCHITECTURES.load(str(model["family"])).Options.model_validate(dict(model)) if isinstance(model, Mapping) else model
+    )
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    family: type[Architecture] = ARCHITECTURES.load(options.family)
+    return family(options, (int(height), int(width)), int(channels), int(classes))

@@ -1,0 +1,41 @@
+"""Words and numbers that several outputs write alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+
+def ranges(numbers: Iterable[int], dash: str = "–", comma: str = ", ") -> str:
+    """`1–3, 7`."""
+    parts: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if parts and n == parts[-1][1] + 1:
+            parts[-1][1] = n
+        else:
+            parts.append([n, n])
+    return comma.join(str(low) if low == high else f"{low}{dash}{high}" for low, high in parts)
+
+
+def duration(seconds: float) -> str:
+    """`1:02:03`, or `4:05` below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections → `dotted.key → value`."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def dataset_label(name: str, root: str | None = None) -> str:
+    """`cifar10`; a dataset that is chosen by its folder is named by that as well: `image_folder-cub`."""
+    return f"{name}-{PurePath(root).name}" if root else name

@@ -1,0 +1,216 @@
+"""The method: for each state, prune → train → evaluate → save; from wherever the run stands."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from torch import Tensor
+
+from prune.base.errors import Preempted, TrainingFailed
+from prune.base.files import append_jsonl
+from prune.engine.job import Job
+from prune.engine.restart import begin_state, capture_rewind_point, find_progress
+from prune.engine.state import PruningState
+from prune.engine.train import EpochSums, lr_at, train_epoch
+from prune.engine.watch import Watcher
+from prune.rundir.checkpoint import save_last, save_state, trim_states
+from prune.rundir.manifest import describe_state
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """One run in progress.
+
+    Args:
+        job: what does not change.
+        watcher: is told of steps, epochs and states (progress bar, status.json, W&B).
+    """
+
+    def __init__(self, job: Job, watcher: Watcher):
+        self.job, self.watcher = job, watcher
+        self.progress = find_progress(job)
+        self._saved = time.monotonic()
+
+    def execute(self) -> None:
+        """Run to the end.
+
+        Raises:
+            Preempted: after saving, if the run was asked to stop.
+            TrainingFailed: if a loss is not finite; the last good checkpoint stays.
+        """
+        self.watcher.begin(self.progress)
+        while self.progress.state < self.job.config.schedule.states:
+            self.job.stop.check()
+            state = begin_state(self.job, self.progress)
+            self.train(state)
+            self.finish(state)
+
+    def train(self, state: PruningState) -> None:
+        """The state's epochs, from the one in progress on."""
+        state.start_training()
+        for epoch in range(self.progress.epoch, state.epochs):
+            self.watcher.epoch_begins(state, epoch)
+            sums = self.train_rest_of_epoch(state, epoch)
+            line = self.evaluate_epoch(state, epoch, sums)
+            self.job.method.end_epoch(state, epoch)
+            if self.job.method.can_be_best(state, epoch):
+                state.keep_if_best(epoch)
+            capture_rewind_point(state, epoch)
+            self.position(state, epoch + 1, 0, None)
+            self.save()
+            append_jsonl(self.job.directory.metrics, line)
+            self.watcher.epoch(line)
+            self.job.stop.check()
+
+    def train_rest_of_epoch(self, state: PruningState, epoch: int) -> EpochSums:
+        """Train what is left of an epoch; when asked to stop, save between two steps and leave."""
+        steps = self.job.loader.steps_per_epoch
+        start, sums = self.progress.step, self.restored_sums(steps)
+        began, before = time.monotonic(), sums.seconds
+
+        def after_step(done: int) -> None:
+            self.watcher.step(done)
+            if self.job.stop.requested is not None:
+                sums.seconds = before + time.monotonic() - began
+                self.leave(state, epoch, done, sums)
+
+        if start < steps:
+            train_epoch(state, self.job.method, epoch, start, sums, after_step)
+        sums.check_finite(state.index, epoch, steps, lambda step: lr_at(state, epoch * steps + step))
+        sums.seconds = before + time.monotonic() - began
+        return sums
+
+    def evaluate_epoch(self, state: PruningState, epoch: int, sums: EpochSums) -> dict[str, Any]:
+        """Validate and write the epoch's line, which describes the model before anything is removed."""
+        job, steps, began = self.job, self.job.loader.steps_per_epoch, time.monotonic()
+        try:
+            val_loss, state.val_accuracy = state.measure("val", job.stop.check)
+        except Preempted:
+            self.leave(state, epoch, steps, sums)
+        if not abs(val_loss) < float("inf"):
+            raise TrainingFailed(
+                f"the validation loss became {val_loss} after state {state.index}, epoch {epoch} "
+                f"(learning rate {state.lr:g}); lower optim.lr or set optim.grad_clip."
+            )
+        seconds = sums.seconds + time.monotonic() - began
+        state.seconds += seconds
+        images, last = steps * job.loader.batch_size, (epoch + 1) * steps - 1
+        line = {
+            "state": state.index,
+            "epoch": epoch,
+            "lr": lr_at(state, last),
+            "penalty": job.method.penalty(state, last) if state.index else None,
+            "train_loss": sums.losses.double().mean().item(),
+            "train_accuracy": 100 * sums.correct.item() / images,
+            "val_loss": val_loss,
+            "val_accuracy": state.val_accuracy,
+            "parameters": state.parameters(),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / sums.seconds, 1),
+        }
+        self.progress.metrics.append(line)
+        return line
+
+    def finish(self, state: PruningState) -> None:
+        """The state's training is over: test its best and final model, write them and the state's line, move on."""
+        job, began = self.job, time.monotonic()
+        if state.best is None:  # a state without epochs: what it began with is all there is
+            state.evaluate()
+            state.keep_if_best(None)
+        assert state.best is not None
+        final = {name: tensor.clone() for name, tensor in state.tensors().items()}
+        test_best, test_final = self.test(state, final)
+        state.seconds += time.monotonic() - began
+        line = self.state_line(state, test_best, test_final)
+        save_state(job.directory, state.index, final, state.best["tensors"], self.manifest(state, line))
+        self.progress.states.append(line)
+        self.progress.state, self.progress.epoch, self.progress.step = state.index + 1, 0, 0
+        self.progress.alive, self.progress.model, self.progress.live = state.alive.to_lists(), final, None
+        self.write()
+        append_jsonl(job.directory.states, line)
+        trim_states(job.directory, state.index, job.config.checkpoint.keep)
+        self.watcher.state(line, job.directory.state(state.index))
+
+    def test(self, state: PruningState, final: dict[str, Tensor]) -> tuple[float, float]:
+        """Test accuracy (percent) of the state's best and final model, whose tensors are `final`."""
+        assert state.best is not None
+        job = self.job
+        try:
+            test_final = test_best = state.measure("test", job.stop.check)[1]
+            if state.best["epoch"] not in (None, state.epochs - 1):
+                state.model.load_state_dict(state.best["tensors"])
+                test_best = state.measure("test", job.stop.check)[1]
+        except Preempted:
+            state.model.load_state_dict(final)  # last.pt must hold the model that ended the last epoch
+            self.write()
+            raise
+        state.model.load_state_dict(final)
+        return test_best, test_final
+
+    def state_line(self, state: PruningState, test_best: float, test_final: float) -> dict[str, Any]:
+        """One line of states.jsonl; null where a field has no meaning."""
+        assert state.best is not None
+        measured = (
+            "val_accuracy_pruned",
+            "val_accuracy_before_removal",
+            "val_accuracy_after_removal",
+            "marked_norm_ratio",
+        )
+        return {
+            "state": state.index,
+            "rate": state.budget.rate,
+            **state.sizes(),
+            **{key: state.record.get(key) for key in measured},
+            "best_epoch": state.best["epoch"],
+            "val_accuracy_best": state.best["val_accuracy"],
+            "val_accuracy_final": state.val_accuracy,
+            "test_accuracy_best": test_best,
+            "test_accuracy_final": test_final,
+            "seconds": round(state.seconds, 3),
+        }
+
+    def manifest(self, state: PruningState, line: dict[str, Any]) -> dict[str, Any]:
+        """What pruned.json says of the state's models."""
+        job = self.job
+        name, kept = job.directory.path.name, state.alive.to_lists()
+        return describe_state(job.config, job.architecture, job.facts, name, kept, line)
+
+    # ---- saving ----------------------------------------------------------------------------------------------------
+
+    def position(self, state: PruningState, epoch: int, step: int, sums: EpochSums | None) -> None:
+        """Note where the run stands, with all it takes to go on from there."""
+        progress = self.progress
+        progress.epoch, progress.step = epoch, step
+        progress.alive, progress.model = state.alive.to_lists(), state.tensors()
+        progress.live = {**state.dump(), "sums": None if sums is None else vars(sums)}
+
+    def save(self) -> None:
+        """Write last.pt, unless `checkpoint.every_seconds` says that it is too soon."""
+        spacing = self.job.config.checkpoint.every_seconds
+        if self.job.stop.requested is not None or time.monotonic() - self._saved >= spacing:
+            self.write()
+
+    def write(self) -> None:
+        save_last(self.job.directory, self.progress)
+        self._saved = time.monotonic()
+
+    def leave(self, state: PruningState, epoch: int, step: int, sums: EpochSums) -> None:
+        """Asked to stop: save the exact position within the epoch, and raise `Preempted`."""
+        steps = self.job.loader.steps_per_epoch
+        sums.check_finite(state.index, epoch, step, lambda at: lr_at(state, epoch * steps + at))
+        self.position(state, epoch, step, sums)
+        self.write()
+        self.job.stop.check()
+
+    def restored_sums(self, steps: int) -> EpochSums:
+        """The sums of the epoch in progress: those of the checkpoint when it lies within the epoch, else empty ones."""
+        progress, device = self.progress, self.job.device
+        if progress.step == 0:
+            return EpochSums.empty(steps, device)
+        assert progress.live is not None
+        stored = progress.live["sums"]
+        progress.step = 0  # the epochs after this one begin at their first step
+        return EpochSums(stored["losses"].to(device), stored["correct"].to(device), stored["seconds"])

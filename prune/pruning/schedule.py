@@ -1,0 +1,94 @@
+"""The states of a run: how many epochs each has, and which share of the units is gone by then. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from prune.base.section import Section
+
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+SHAPES = ("geometric", "linear", "cubic", "constant")
+
+
+def rates(states: int, target: float, shape: str = "geometric") -> list[float]:
+    """Rates p_0 … p_{S-1}: the fraction of units pruned, since the start, in each state.
+
+    Args:
+        states: S ≥ 2, state 0 (dense) included.
+        target: the last state's rate, in [0, 1).
+        shape: `geometric`: 1 - p_s = (1 - target)^(s/(S-1)), each state removes the same share of what is left;
+            `linear`: p_s = target·s/(S-1);
+            `cubic`: p_s = target·(1 - (1 - s/(S-1))³) (Zhu & Gupta 2017, arXiv 1710.01878, eq. 1);
+            `constant`: p_s = target for every s ≥ 1 (what the reference program really ran).
+
+    Returns:
+        S floats, never decreasing, the first 0 and the last exactly `target`.
+    """
+    if states < 2:
+        raise ValueError(f"states must be at least 2, not {states}")
+    if shape not in SHAPES:
+        raise ValueError(f"shape must be one of {', '.join(SHAPES)}, not {shape!r}")
+    last = states - 1
+
+    def rate(state: int) -> float:
+        progress = state / last
+        if shape == "geometric":
+            return 1 - (1 - target) ** progress
+        if shape == "linear":
+            return target * progress
+        if shape == "cubic":
+            return target * (1 - (1 - progress) ** 3)
+        return target
+
+    # The ends are set, not computed, so that no rounding moves them.
+    return [0.0, *(rate(state) for state in range(1, last)), target]
+
+
+def number_kept(rate: float, units: int, fillback_rate: float = 0.0) -> int:
+    """How many of `units` stay at `rate`: round((1 - p)·N), plus round(f·(N - kept)) of those that would go (Refill+)."""
+    kept = round((1 - rate) * units)
+    return kept + round(fillback_rate * (units - kept))
+
+
+class ScheduleOptions(Section):
+    """States, epochs per state and the rate of each state."""
+
+    states: int = Field(ge=2, description="S, state 0 (dense) included")
+    epochs: int = Field(ge=1, description="epochs of each state")
+    epochs_first: int | None = Field(None, ge=0, description="epochs of state 0; null: as `epochs`")
+    target: Rate = Field(description="the last state's rate, for all kinds of unit alike")
+    targets: dict[str, Rate] | None = Field(None, description="other targets by kind: {heads: 0.5}")
+    shape: Literal["geometric", "linear", "cubic", "constant"] = Field("geometric", description="how the rate grows")
+    rates: list[float] | None = Field(None, description="an explicit list that starts at 0; overrides target and shape")
+
+    def curve(self, kind: str | None = None) -> list[float]:
+        """The rate of each state: of a kind, or of `target`."""
+        if self.rates is not None:
+            return list(self.rates)
+        return rates(self.states, (self.targets or {}).get(kind or "", self.target), self.shape)
+
+    def epochs_of(self, state: int) -> int:
+        """Epochs of a state."""
+        return epochs_of(vars(self), state)
+
+
+def epochs_of(schedule: Mapping[str, Any], state: int) -> int:
+    """Epochs that a configuration's `schedule` section, as a file holds it, gives a state."""
+    first = schedule.get("epochs_first")
+    return int(first if state == 0 and first is not None else schedule["epochs"])
+
+
+def epochs_before(schedule: Mapping[str, Any], state: int) -> int:
+    """Epochs of all states before a state; with the number of states, those of the whole run."""
+    return 0 if state == 0 else epochs_of(schedule, 0) + (state - 1) * int(schedule["epochs"])
+
+
+def position(schedule: Mapping[str, Any], epochs_done: int) -> tuple[int, int]:
+    """(state, epoch) that comes after so many epochs of a run; (number of states, 0) after all of them."""
+    states = int(schedule["states"])
+    state = next((state for state in range(states) if epochs_done < epochs_before(schedule, state + 1)), states)
+    return state, epochs_done - epochs_before(schedule, state) if state < states else 0

@@ -1,0 +1,1 @@
+"""A run's directory: its paths and files, its identity, its checkpoints, its lock and its status."""

@@ -1,0 +1,50 @@
+"""Configuration → id and run directory. The same configuration always maps to the same directory, however it was typed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from prune.config.schema import RunConfig
+from prune.rundir.directory import RunDirectory
+
+NOT_COUNTED = ("name", "outputs", "plan", "hardware", "checkpoint", "logger")
+"""Sections and keys that cannot change a number of the result."""
+
+ADDED_LATER: dict[str, Any] = {}
+"""Keys that a later version added to the schema → the value that leaves results as they were before.
+
+While a key has that value it is left out of the identity, so directories made by earlier versions are found again.
+"""
+
+
+def counted(config: RunConfig) -> dict[str, Any]:
+    """The part of a configuration that a run's identity counts: all that can change a number."""
+    content = config.model_dump(mode="json", exclude=set(NOT_COUNTED))
+    if config.dataset.root_counts:
+        content["dataset"]["root"] = os.path.realpath(content["dataset"]["root"])
+    else:
+        content["dataset"].pop("root", None)
+    if isinstance(config.model.pretrained, str):
+        content["model"]["pretrained"] = os.path.realpath(config.model.pretrained)
+    for key, neutral in ADDED_LATER.items():
+        section, _, leaf = key.rpartition(".")
+        place = content[section] if section else content
+        if leaf in place and place[leaf] == neutral:
+            del place[leaf]
+    return content
+
+
+def run_id(config: RunConfig) -> str:
+    """Eight hexadecimal digits: the start of the SHA-256 of the counted configuration as canonical JSON."""
+    text = json.dumps(counted(config), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_directory(config: RunConfig) -> RunDirectory:
+    """`<outputs>/<name>/<dataset>-<method>-s<seed>-<id>`; nothing is created."""
+    leaf = f"{config.dataset.name}-{config.method.name}-s{config.seed}-{run_id(config)}"
+    return RunDirectory(Path(config.outputs) / config.name / leaf)

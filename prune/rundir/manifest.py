@@ -1,0 +1,183 @@
+"""pruned.json: what a compact model is, so that it can be rebuilt and checked without the run that made it. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from prune.architectures.base import Architecture, make_architecture
+from prune.base.errors import UserError
+from prune.config.schema import RunConfig
+from prune.data.base import DataFacts
+from prune.rundir.format import FORMAT, check_format
+
+FILE = "pruned.json"
+
+Size = Annotated[int, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    """Keys that a later version adds are passed over; those below must be there, and of their type."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class Units(_Part):
+    """The units of one group: their kind, the group's block, how many the dense model has, the original indices kept."""
+
+    kind: str
+    block: int
+    units: Size
+    kept: tuple[int, ...]
+
+
+class Data(_Part):
+    """What the model was trained on: class names in the order of the logits; mean and std per channel, of images in [0, 1]."""
+
+    dataset: str
+    image_size: tuple[Size, Size]
+    channels: Size
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(ge=0)], ...]
+
+
+class Accuracy(_Part):
+    """Top-1 in percent; None where it was not measured."""
+
+    val: Annotated[float, Field(ge=0, le=100)] | None
+    test: Annotated[float, Field(ge=0, le=100)] | None
+
+
+class Manifest(_Part):
+    """pruned.json as read back.
+
+    Attributes:
+        model: the dense model: family, name and sizes, as in the configuration's `model` section.
+        groups: name → the units kept, in the order of the blocks.
+        data: image size, class names, mean and std.
+        run, method, state, rate: where it comes from; `rate` is the scheduled one.
+        parameters, macs: of the compact model (macs: forward pass of one image).
+        accuracy: of its `best` and `final` weights.
+        sha256: checksum of the `best` and `final` safetensors files.
+    """
+
+    format: int
+    model: dict[str, Any]
+    groups: dict[str, Units]
+    data: Data
+    run: str
+    method: str
+    state: int
+    rate: float
+    parameters: int
+    macs: int
+    accuracy: dict[str, Accuracy]
+    sha256: dict[str, str]
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Manifest:
+        try:
+            structure = self.architecture.structure
+        except (UserError, KeyError) as error:
+            raise ValueError(f"model: {error}") from None
+        if set(self.groups) != set(structure.dense):
+            raise ValueError(f"groups are not those of the model ({', '.join(list(structure.dense)[:3])}, …)")
+        for name, group in self.groups.items():
+            units = structure.dense[name]
+            ascending = all(a < b for a, b in pairwise(group.kept))
+            if not ascending or not all(0 <= unit < units for unit in group.kept):
+                raise ValueError(f"{group.kind} of {name} are not ascending indices below {units}")
+        for key, values in (("mean", self.data.mean), ("std", self.data.std)):
+            if len(values) != self.data.channels:
+                raise ValueError(f"data.{key} has {len(values)} values where an image has {self.data.channels} channels")
+        counted = structure.parameters(self.counts)
+        if self.parameters != counted:
+            raise ValueError(f"parameters is {self.parameters:,} where a model of these units has {counted:,}")
+        return self
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The dense model."""
+        data = self.data
+        return make_architecture(self.model, data.image_size, data.channels, len(data.classes))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Group → units kept."""
+        return {name: len(group.kept) for name, group in self.groups.items()}
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a state's folder.
+
+    Raises:
+        UserError: if it is missing, of another format version, or contradicts itself.
+    """
+    path = folder / FILE
+    try:
+        text = path.read_text()
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise TypeError("not an object")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing, and without it the model beside it cannot be rebuilt.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a readable manifest ({type(error).__name__}: {error}).") from None
+    check_format(path, content.get("format"))
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path} is not a valid manifest: {f'{where}: ' if where else ''}{message}.") from None
+
+
+def describe_state(
+    config: RunConfig,
+    architecture: Architecture,
+    facts: DataFacts,
+    run: str,
+    kept: Mapping[str, Sequence[int]],
+    line: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The content of pruned.json, except the checksums of the files that it describes.
+
+    Args:
+        run: the run directory's name.
+        kept: group → original indices kept.
+        line: the state's line of states.jsonl.
+    """
+    return {
+        "format": FORMAT,
+        "model": config.model.structure_keys(),
+        "groups": {
+            group.name: {"kind": group.kind, "block": group.block, "units": group.count, "kept": list(kept[group.name])}
+            for group in architecture.structure.groups
+        },
+        "data": {
+            "dataset": config.dataset.name,
+            "image_size": list(architecture.image_size),
+            "channels": architecture.channels,
+            "classes": facts.classes,
+            "mean": facts.mean,
+            "std": facts.std,
+        },
+        "run": run,
+        "method": config.method.name,
+        "state": line["state"],
+        "rate": line["rate"],
+        "parameters": line["parameters"],
+        "macs": line["macs"],
+        "accuracy": {
+            "best": {"val": line["val_accuracy_best"], "test": line["test_accuracy_best"]},
+            "final": {"val": line["val_accuracy_final"], "test": line["test_accuracy_final"]},
+        },
+    }

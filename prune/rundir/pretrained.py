@@ -1,0 +1,33 @@
+"""A local pretrained file must stay what it was when a run began with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prune.base.errors import UserError
+from prune.base.files import read_json, sha256, write_json
+from prune.config.schema import RunConfig
+from prune.rundir.directory import RunDirectory
+
+
+def remember_weights(config: RunConfig, directory: RunDirectory) -> None:
+    """Store the digest of the file that the model has just been built from, once."""
+    digest = _digest(config)
+    if digest is not None and not directory.weights.exists():
+        write_json(directory.weights, {"pretrained": config.model.pretrained, "sha256": digest})
+
+
+def check_weights(config: RunConfig, directory: RunDirectory) -> None:
+    """Raise `UserError` if the file has changed since. One that is gone is missed only where it is needed again."""
+    stored, digest = read_json(directory.weights), _digest(config)
+    if stored is not None and digest is not None and stored["sha256"] != digest:
+        raise UserError(
+            f"model.pretrained={config.model.pretrained} has changed since this run began; restore it, or set another name."
+        )
+
+
+def _digest(config: RunConfig) -> str | None:
+    path = config.model.pretrained
+    if not isinstance(path, str) or not Path(path).is_file():
+        return None
+    return sha256(Path(path))

@@ -1,0 +1,81 @@
+"""Taking a real run's model away: what the run recorded is what the loaded model and the example in docs/ give."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import prune
+from prune.engine.cell import Outcome
+from prune.rundir.checkpoint import load_last
+from prune.pruning.compact import expand
+from prune.data.digits import Digits, DigitsOptions
+from prune.export.loading import build_dense
+from prune.export.onnx_file import RawImages
+from prune.rundir.directory import RunDirectory, read_run
+from prune.pruning.units import KeepSet
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "examples" / "classify_folder.py"
+
+
+@pytest.fixture
+def run(run_tiny: Callable[..., Outcome]) -> RunDirectory:
+    outcome = run_tiny("method=refill", "schedule.states=2")
+    assert outcome.status == "done", outcome.error
+    return outcome.directory
+
+
+def _test_split(run: RunDirectory) -> tuple[torch.Tensor, torch.Tensor]:
+    config = read_run(run.path).config["dataset"]
+    split = Digits(DigitsOptions.model_validate(config)).load().test
+    return torch.from_numpy(split.images), torch.from_numpy(split.labels)
+
+
+def test_the_loaded_model_is_the_runs(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    images, labels = _test_split(run)
+    progress = load_last(run)
+    assert progress is not None
+
+    # The final model: the tensors that ended the run, and the same in the full-size model with zeros elsewhere.
+    final = prune.load(run.path, "final")
+    manifest = final.manifest
+    assert set(final.state_dict()) == set(progress.model)
+    assert all(torch.equal(tensor, progress.model[name]) for name, tensor in final.state_dict().items())
+    keep = KeepSet.from_lists(manifest.heads, manifest.neurons)
+    masked = build_dense(manifest.architecture).eval()
+    masked.load_state_dict(expand(progress.model, keep, manifest.architecture.shape))
+    raw = images.float() / 255
+    with torch.inference_mode():
+        small, full = RawImages(final, manifest)(raw), RawImages(masked, manifest)(raw)
+    assert (small - full).abs().max() <= 1e-5 * full.abs().max()
+
+    # Both models: the accuracy that the manifest and states.jsonl state.
+    line = json.loads(run.states.read_text().splitlines()[-1])
+    for which in ("best", "final"):
+        model = prune.load(run.path, which)
+        with torch.inference_mode():
+            right = RawImages(model, manifest)(raw).argmax(dim=1) == labels
+        accuracy = 100 * right.double().mean().item()
+        assert accuracy == pytest.approx(line[f"test_accuracy_{which}"])
+        assert accuracy == pytest.approx(model.manifest.accuracy[which].test)
+
+    # The example in docs/, on the same images as files.
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / "images" / str(int(label))
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(folder / f"{number}.png")
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(run.path), str(tmp_path / "images"), "--device", "cpu"])
+    capsys.readouterr()
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(labels) + 1
+    assert printed[-1] == f"accuracy: {line['test_accuracy_best']:.2f} % of {len(labels)} images"

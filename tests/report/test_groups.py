@@ -1,0 +1,138 @@
+"""Which runs count as seeds of one configuration, what the groups are called, and who is compared with whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prune.base.errors import UserError
+from prune.report import compare
+from prune.report.load import load
+from tests.report.sweep import configuration, state_line, write_flat, write_run
+
+
+def _labels(sweep: Path) -> list[str]:
+    return [variant.label for variant in load([sweep], "dense").variants]
+
+
+def test_seeds_are_one_group_and_the_baseline_comes_first(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0], 1: [80.0, 82.0]})
+    write_flat(tmp_path, "dense", {0: [80.0, 81.0]})
+    study = load([tmp_path], "dense")
+    assert [(v.label, v.seeds) for v in study.variants] == [("dense", [0]), ("refill", [0, 1])]
+    assert [run.key for run in study.runs] == ["R1", "R2", "R3"]
+
+
+def test_what_cannot_change_a_number_does_not_split_a_group(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, hardware={"device": "cpu"}, name="one", optim__lr=0.01)
+    write_flat(tmp_path, "refill", {1: [80.0, 81.0]}, hardware={"device": "cuda"}, name="two", optim__momentum=0.9)
+    assert _labels(tmp_path) == ["refill"]
+
+
+def test_an_integer_where_a_float_is_declared_is_that_float(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, optim__weight_decay=0)
+    write_flat(tmp_path, "refill", {1: [80.0, 81.0]}, optim__weight_decay=0.0)
+    assert _labels(tmp_path) == ["refill"]
+
+
+def test_different_configurations_are_never_merged_and_named_by_what_differs(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__criterion="taylor")
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, schedule__target=0.5)
+    write_flat(tmp_path, "rsst", {0: [80.0, 81.0]})
+    assert _labels(tmp_path) == [
+        "refill · criterion=magnitude, schedule.target=0.5",
+        "refill · criterion=magnitude, schedule.target=0.7",
+        "refill · criterion=taylor, schedule.target=0.7",
+        "rsst",
+    ]
+
+
+def test_a_method_is_called_the_same_on_every_dataset(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__criterion="taylor")
+    config = configuration("cifar10", "refill", schedule__states=2)
+    write_run(tmp_path, config, [state_line(config, s, 80.0) for s in range(2)])
+    assert _labels(tmp_path) == ["refill · criterion=magnitude", "refill · criterion=magnitude", "refill · criterion=taylor"]
+
+
+def test_folders_of_images_are_different_datasets(tmp_path: Path) -> None:
+
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, dataset__name="image_folder", dataset__root="/data/cub")
+    write_flat(tmp_path, "refill", {0: [50.0, 51.0]}, dataset__name="image_folder", dataset__root="/data/dogs")
+    study = load([tmp_path], "dense")
+    assert study.datasets == ["image_folder (cub)", "image_folder (dogs)"]
+    assert [v.label for v in study.variants] == ["refill", "refill"]
+
+
+def test_a_method_that_is_not_installed_is_reported_all_the_same(tmp_path: Path) -> None:
+    write_flat(tmp_path, "magic", {0: [80.0, 81.0], 1: [80.0, 82.0]})
+    assert [(v.label, v.seeds) for v in load([tmp_path], "dense").variants] == [("magic", [0, 1])]
+
+
+def test_the_same_run_in_two_sweeps_counts_once_the_furthest(tmp_path: Path) -> None:
+    short = configuration(schedule__states=3)
+    write_run(tmp_path / "a", short, [state_line(short, 0, 80.0)])
+    write_run(tmp_path / "b", short, [state_line(short, s, 81.0) for s in range(3)])
+    study = load([tmp_path / "a", tmp_path / "b"], "dense")
+    assert [run.path.parent.name for run in study.runs] == ["b"]
+    assert len(study.duplicates) == 1
+
+
+def test_a_sweep_given_twice_counts_once(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    study = load([tmp_path, tmp_path / "."], "dense")
+    assert len(study.runs) == 1
+    assert study.duplicates == ()
+
+
+def test_dense_is_the_baseline_whatever_its_pruning_target(tmp_path: Path) -> None:
+    write_flat(tmp_path, "dense", {0: [80.0, 81.0]})
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, schedule__target=0.5)
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, optim__lr=0.1)
+    study = load([tmp_path], "dense")
+    found = {v.label: compare.baseline_of(study, v, "dense") for v in study.variants}
+    assert {label: other and other.label for label, other in found.items()} == {
+        "dense": None,
+        "refill · optim.lr=0.01, schedule.target=0.5": "dense",
+        "refill · optim.lr=0.1, schedule.target=0.7": None,
+    }
+
+
+def test_only_what_differs_in_one_respect_is_paired(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    write_flat(tmp_path, "rsst", {0: [80.0, 81.0]})
+    write_flat(tmp_path, "rsst", {0: [80.0, 81.0]}, optim__lr=0.1)
+    study = load([tmp_path], "dense")
+    pairs, hidden = compare.pairs(study, "digits", "dense")
+    assert [pair.label for pair in pairs] == ["refill − rsst · optim.lr=0.01", "rsst · optim.lr=0.01 − rsst · optim.lr=0.1"]
+    assert hidden == 0
+
+
+def test_many_pairs_are_cut_to_those_with_the_reference(tmp_path: Path) -> None:
+    write_flat(tmp_path, "dense", {0: [80.0, 81.0]})
+    for criterion in ("magnitude", "taylor", "activation", "random", "remaining"):
+        write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__criterion=criterion)
+    pairs, hidden = compare.pairs(load([tmp_path], "dense"), "digits", "dense")
+    assert len(pairs) == 5
+    assert {pair.second.label for pair in pairs} == {"dense"}
+    assert hidden == 10
+
+
+def test_an_unreadable_configuration_does_not_hide_the_other_runs(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    for name, text in (("empty", ""), ("cut", "dataset: {name: dig"), ("bare", yaml.safe_dump({"seed": 0, "dataset": {}}))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(text)
+    study = load([tmp_path], "dense")
+    assert len(study.runs) == 1
+    assert sorted(path.name for path in study.unreadable) == ["bare", "cut", "empty"]
+
+
+def test_a_sweep_without_runs_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no runs"):
+        load([tmp_path], "dense")
+    with pytest.raises(UserError, match="not a folder"):
+        load([tmp_path / "nowhere"], "dense")

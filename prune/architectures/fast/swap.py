@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -22,10 +23,11 @@ class FastPaths:
     def installed(self) -> Iterator[None]:
         """Within this context the modules are of their fast classes.
 
-        One with a hook, on itself or on any module below it, stays as it is: a fast class calls no hooks inside it and may
+        One with a hook, on itself or on any module below it or on all modules, stays as it is: a fast class calls no hooks inside it and may
         write over what a hook has kept.
         """
-        chosen = [entry for entry in self._pairs if not any(map(_has_hooks, entry[3]))]
+        hooked_everywhere = torch.nn.modules.module._has_any_global_hook()
+        chosen = [] if hooked_everywhere else [entry for entry in self._pairs if not any(map(_has_hooks, entry[3]))]
         # Past nn.Module's own __setattr__, which looks for parameters, buffers and modules first.
         for module, _, fast, _ in chosen:
             object.__setattr__(module, "__class__", fast)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,7 @@ from timm.layers import Attention
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.scale import MINI
-from benchmarks.workbench import compact_state, make_job
-from prune.architectures.fast.attention import PackedAttention, use_packed_attention
-from tests import vits
+from prune.architectures.fast.attention import PackedAttention, can_be_packed
 from tests.architectures.fast.twins import results, twin
 
 WIDTH = 48
@@ -59,23 +55,13 @@ def test_no_gradient_is_copied_into_place() -> None:
     assert copies(packed) == copies(plain) - 1
 
 
-def test_only_bare_attention_is_packed() -> None:
-    def packed(change: Any) -> list[bool]:
-        model = vits.build(vits.MICRO)
-        change(model.blocks[1].attn)
-        use_packed_attention(model)
-        return [isinstance(block.attn, PackedAttention) for block in model.blocks]
+def test_only_bare_attention_can_be_packed() -> None:
+    def packed(**options: Any) -> bool:
+        return can_be_packed(Attention(WIDTH, 3, **options))
 
-    def unfused(attention: Attention) -> None:
-        attention.fused_attn = False
-
-    def normalised(attention: Attention) -> None:
-        attention.q_norm = nn.LayerNorm(6)
-
-    assert packed(lambda attention: None) == [True, True, True]
-    assert packed(unfused) == packed(normalised) == [True, False, True]
-
-
-def test_a_state_computes_packed_attention(tmp_path: Path) -> None:
-    state = compact_state(make_job(tmp_path, MINI, "method=refill", "schedule.states=2"), 1)
-    assert all(isinstance(block.attn, PackedAttention) for block in state.model.blocks)
+    assert packed() and packed(attn_drop=0.2)
+    assert not packed(qk_norm=True, norm_layer=nn.LayerNorm)
+    assert not packed(scale_norm=True, norm_layer=nn.LayerNorm)
+    unfused = Attention(WIDTH, 3)
+    unfused.fused_attn = False
+    assert not can_be_packed(unfused)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +9,7 @@ import torch
 from timm.layers import Mlp
 from torch import nn
 
-from benchmarks.scale import MINI
-from benchmarks.workbench import compact_state, make_job
-from prune.architectures.fast.mlp import CpuMlp
+from prune.architectures.fast.mlp import CpuMlp, can_be_overwritten
 from tests.architectures.fast.twins import results, twin
 
 WIDTH = 384
@@ -80,10 +77,8 @@ def test_evaluation_is_not_padded() -> None:
     assert widths == [457]
 
 
-def test_a_state_uses_it_and_its_tensors_stay_what_they_are(tmp_path: Path) -> None:
-    job = make_job(tmp_path, MINI, "method=refill", "schedule.states=2")
-    state = compact_state(job, 1)
-    assert all(isinstance(block.mlp, CpuMlp) for block in state.model.blocks)
-    counts = state.alive.counts("neurons")
-    for number, count in enumerate(counts):
-        assert state.tensors()[f"blocks.{number}.mlp.fc1.weight"].shape[0] == count
+def test_an_mlp_with_a_norm_or_without_biases_stays_as_it_is() -> None:
+    assert can_be_overwritten(Mlp(WIDTH, 40))
+    assert not can_be_overwritten(Mlp(WIDTH, 40, norm_layer=nn.LayerNorm))
+    assert not can_be_overwritten(Mlp(WIDTH, 40, bias=False))
+    assert not can_be_overwritten(Mlp(WIDTH, 40, use_conv=True))

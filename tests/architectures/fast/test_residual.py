@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 
 import pytest
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from benchmarks.scale import MINI
-from benchmarks.workbench import compact_state, make_job
 from prune.architectures.fast.residual import InPlaceBlock
 from tests.architectures.fast.twins import results, twin
 
@@ -52,8 +49,3 @@ def test_in_evaluation_a_hook_keeps_what_it_saw() -> None:
     with torch.no_grad():
         block.eval()(torch.randn(2, 5, WIDTH))
     assert torch.equal(*seen[0])
-
-
-def test_a_state_adds_in_place(tmp_path: Path) -> None:
-    state = compact_state(make_job(tmp_path, MINI, "method=refill", "schedule.states=2"), 1)
-    assert all(isinstance(block, InPlaceBlock) for block in state.model.blocks)

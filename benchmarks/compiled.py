@@ -14,7 +14,7 @@ from benchmarks.cpu import machine
 from benchmarks.scale import Scale
 from benchmarks.timing import clock, quartiles, ratios, take_turns
 from benchmarks.workbench import compact_state, dense_state, make_job, one_step
-from prune.engine.job import cpu_count
+from prune.base.machine import cpu_count
 
 OPTIONS = ("method=refill", "method.rewind=none", "schedule.states=2", "schedule.target=0.7")
 
@@ -30,7 +30,7 @@ def run(scale: Scale, file: Path | None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             jobs = [make_job(Path(folder), scale, *OPTIONS, f"hardware.compile={flag}") for flag in ("false", "true")]
             states = [dense_state(job) if name == "dense" else compact_state(job, 1) for job in jobs]
-            eager, compiled = (one_step(state) for state in states)
+            eager, compiled = (one_step(job, state) for job, state in zip(jobs, states, strict=True))
             first = clock(compiled)
             times = take_turns({"eager": eager, "compiled": compiled}, scale.rounds)
         low, middle, high = quartiles(ratios(times["compiled"], times["eager"]))

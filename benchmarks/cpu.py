@@ -22,8 +22,7 @@ from benchmarks.overhead_figure import overhead
 from benchmarks.pruning_figure import prune_time
 from benchmarks.scale import Scale
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
-from prune.engine.environment import cpu_model
-from prune.engine.job import cpu_count
+from prune.base.machine import cpu_count, cpu_model
 
 FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "matmul_fraction": matmul_fraction,

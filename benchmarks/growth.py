@@ -65,7 +65,7 @@ def prepare(case: Case, scale: Scale, folder: Path) -> tuple[Callable[[], None],
     pruning = ("method=refill", "method.rewind=none", "schedule.states=2")
     job = make_job(folder, sized, *pruning, *([f"schedule.target={case.rate}"] if case.rate else []))
     state = compact_state(job, 1) if case.rate else dense_state(job)
-    return one_step(state), 6e-9 * batch * state.counts()["macs"]
+    return one_step(job, state), 6e-9 * batch * state.sizes()["macs"]
 
 
 def measure(members: list[Case], scale: Scale, folder: Path) -> list[Point]:

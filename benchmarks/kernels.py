@@ -16,7 +16,7 @@ from benchmarks.cpu import machine
 from benchmarks.scale import FULL, Scale
 from benchmarks.timing import quartiles, ratios, take_turns
 from prune.architectures.fast.allocator import keep_freed_memory
-from prune.engine.job import cpu_count
+from prune.base.machine import cpu_count
 
 Forward = Callable[..., Tensor]
 

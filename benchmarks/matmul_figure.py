@@ -55,7 +55,7 @@ def matmul_fraction(scale: Scale, folder: Path) -> Figure:
     flops = training_flops(job)
     with PlainStep(scale) as plain:
         calls: dict[str, Call] = {f"mm {side}": square(side) for side in scale.matrices}
-        calls |= {"step": one_step(dense_state(job)), "plain": plain.seconds}
+        calls |= {"step": one_step(job, dense_state(job)), "plain": plain.seconds}
 
         def timer(call: Call) -> float:
             return plain.seconds() if call == plain.seconds else clock(call)

@@ -20,9 +20,9 @@ from benchmarks.workbench import dense_state, make_job, one_step
 from prune.engine.job import Job
 from prune.engine.run import Run
 from prune.engine.state import PruningState
-from prune.rundir.status import StatusFile
 from prune.engine.tracker import NoTracker
 from prune.engine.watch import Watcher
+from prune.rundir.status import StatusFile
 
 
 def memory(scale: Scale, folder: Path) -> Figure:
@@ -62,9 +62,9 @@ def activations(state: PruningState) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    images, labels = next(iter(state.job.loader.training(0, 0, 0)))
+    images, labels = next(iter(state.loader.training(0, 0, 0)))
     state.model.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with state.fast_paths.installed(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = nn.functional.cross_entropy(state.model(images), labels)
         found = sum(kept.values())  # while the loss holds them all
     del loss
@@ -79,7 +79,7 @@ def run(job: Job) -> None:
 def sizes(job: Job) -> dict[str, Any]:
     """Model, optimiser and activations in bytes."""
     state = dense_state(job)
-    one_step(state)()
+    one_step(job, state)()
     assert state.optimizer is not None
     momenta = [v for entry in state.optimizer.state.values() for v in entry.values() if isinstance(v, Tensor)]
     return {

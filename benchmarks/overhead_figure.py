@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.figure import Figure
 from benchmarks.scale import Scale
@@ -20,9 +19,9 @@ from prune.engine.job import Job
 from prune.engine.restart import begin_state
 from prune.engine.run import Run
 from prune.engine.state import PruningState
-from prune.rundir.status import StatusFile
 from prune.engine.tracker import NoTracker
 from prune.engine.watch import Watcher
+from prune.rundir.status import StatusFile
 
 EPOCHS = 3
 
@@ -41,7 +40,7 @@ class Arithmetic:
         self.seconds += time.perf_counter() - self._began
 
     @contextmanager
-    def watching(self, model: VisionTransformer, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    def watching(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
         """Within this context the three are timed."""
         backward = Tensor.backward
 

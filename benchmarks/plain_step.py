@@ -19,10 +19,10 @@ def main(batch_size: int, threads: int, overrides: list[str]) -> None:
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         config = compose(Path(folder), *random_images(batch_size), *overrides, f"optim.batch_size={batch_size}")
-    shape = config.shape(10)
-    model = build_model(config.model, shape, config.seed).train()
+    architecture = config.architecture(10)
+    model = build_model(architecture, config.seed).train()
     optimizer = make_optimizer(config.optim, model)
-    images = torch.randn(batch_size, shape.channels, *shape.image_size)
+    images = torch.randn(batch_size, architecture.channels, *architecture.image_size)
     labels = torch.randint(0, 10, (batch_size,))
     pruner = DensePruner()
     for _ in sys.stdin:

@@ -13,7 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.scale import Scale
 from benchmarks.step_figures import REFILL
 from benchmarks.workbench import compact_state, dense_state, make_job
-from prune.engine.job import cpu_count
+from prune.base.machine import cpu_count
+from prune.engine.job import Job
 from prune.engine.state import PruningState
 from prune.engine.train import EpochSums, train_epoch
 
@@ -30,7 +31,7 @@ def run(scale: Scale) -> None:
         found: dict[str, list[Counter[str]]] = {name: [] for name in states}
         for _ in range(rounds):
             for name, state in states.items():
-                found[name].append(epoch(state, steps))
+                found[name].append(epoch(job, state))
     dense, compact = (middle(each) for each in found.values())
     print(f"median of {rounds} epochs of {steps} steps, {scale.batch_size} images each\n")
     print("| operator | dense, ms a step | share | compact, ms a step | share | compact / dense |\n|---|---|---|---|---|---|")
@@ -42,12 +43,13 @@ def run(scale: Scale) -> None:
         print(f"| `{name}` | {milliseconds:.1f} | {shares} | {small / milliseconds:.3f} |")
 
 
-def epoch(state: PruningState, steps: int) -> Counter[str]:
+def epoch(job: Job, state: PruningState) -> Counter[str]:
     """Milliseconds a step by operator: its own, without the operators that it calls."""
-    sums = EpochSums.empty(steps, state.job.device)
-    train_epoch(state, 0, steps - 1, sums, lambda _: None)
+    steps = job.loader.steps_per_epoch
+    sums = EpochSums.empty(steps, job.device)
+    train_epoch(state, job.method, 0, steps - 1, sums, lambda _: None)
     with profile(activities=[ProfilerActivity.CPU]) as found:
-        train_epoch(state, 0, 0, sums, lambda _: None)
+        train_epoch(state, job.method, 0, 0, sums, lambda _: None)
     return Counter({row.key: row.self_cpu_time_total / (1000 * steps) for row in found.key_averages()})
 
 

@@ -10,18 +10,18 @@ from benchmarks.scale import Scale
 from benchmarks.timing import clock, quartiles, take_turns
 from benchmarks.workbench import dense_state, make_job, one_step
 from prune.engine.state import PruningState
-from prune.pruning.units import KeepSet
+from prune.pruning.keepset import KeepSet
 
 
 def prune_time(scale: Scale, folder: Path) -> Figure:
     """Rank by magnitude and slice / one dense training step."""
     job = make_job(folder, scale, "method=refill", "method.rewind=none", "schedule.states=2", "schedule.target=0.7")
     trained = dense_state(job)
-    step = one_step(trained)
+    step = one_step(job, trained)
     seconds = quartiles(take_turns({"step": step}, max(2, scale.rounds // 3))["step"])[1]
     taken = []
     for number in range(scale.many + 1):
-        state = PruningState(job, 1, copy.deepcopy(trained.model), KeepSet.dense(job.shape))
+        state = job.state(1, copy.deepcopy(trained.model), KeepSet.dense(job.architecture.structure))
 
         def prune_it(state: PruningState = state) -> None:
             state.remove(state.rank())

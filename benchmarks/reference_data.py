@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from prune.config import RunConfig
 from prune.base.registries import DATASETS
+from prune.config import RunConfig
 from prune.data.base import ArraySplit
 from prune.data.options import Augment
 

@@ -27,11 +27,9 @@ from torch.utils.data import DataLoader
 from benchmarks.reference_data import Loaders, loaders
 from benchmarks.reference_prune import Keep, Marked, apply_masks, choose, marked_parameters
 from benchmarks.workbench import compose
-from prune.pruning.budget import budgets
-from prune.config import RunConfig
-from prune.config.optim import OptimConfig
-from prune.config.optim import learning_rate
 from prune.architectures.build import build_model
+from prune.config import RunConfig
+from prune.config.optim import OptimConfig, learning_rate
 
 
 class DensePruner:
@@ -101,11 +99,11 @@ def accuracy(model: nn.Module, loader: DataLoader[Any]) -> float:
 
 def train_cell(config: RunConfig) -> list[dict[str, float]]:
     """All states of one cell; per state the test accuracy of the epoch that was best on validation, and of the last."""
-    model = build_model(config.model, config.shape(config.dataset.classes), config.seed).train()
+    model = build_model(config.architecture(), config.seed).train()
     data = loaders(config)
     alive: Keep | None = None
     results = []
-    for index, budget in enumerate(budgets(config)):
+    for index, budget in enumerate(config.budgets()):
         keep, ramp_steps = alive, 0
         pruner: DensePruner | RSSTPruner = DensePruner()
         if index > 0 and config.method.name != "dense":
@@ -118,7 +116,8 @@ def train_cell(config: RunConfig) -> list[dict[str, float]]:
                 marked = marked_parameters(model, alive, keep)
                 pruner = RSSTPruner(marked, options.penalty.ceiling, options.penalty.exponents, ramp_steps)
         removal = -(-ramp_steps // len(data[0])) - 1
-        results.append({"rate": budget.rate, **train_state(config, model, data, config.epochs(index), pruner, removal, keep)})
+        epochs = config.schedule.epochs_of(index)
+        results.append({"rate": budget.rate, **train_state(config, model, data, epochs, pruner, removal, keep)})
         alive = keep
     return results
 

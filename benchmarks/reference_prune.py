@@ -32,8 +32,8 @@ def choose(model: Any, alive: Keep | None, budget: StateBudget) -> Keep:
         heads.append(rows.view(3, attn.num_heads, attn.head_dim).sum((0, 2)))
         neurons.append(block.mlp.fc1.weight.detach().abs().sum(1))
     return Keep(
-        _best(heads, None if alive is None else alive.heads, budget.heads.kept),
-        _best(neurons, None if alive is None else alive.neurons, budget.neurons.kept),
+        _best(heads, None if alive is None else alive.heads, budget.kept["heads"]),
+        _best(neurons, None if alive is None else alive.neurons, budget.kept["neurons"]),
     )
 
 

@@ -17,8 +17,8 @@ def compact_step(scale: Scale, folder: Path) -> Figure:
     """Training step at 70 % / dense training step."""
     job = make_job(folder, scale, *REFILL, "schedule.states=2", "schedule.target=0.7")
     small = compact_state(job, 1)
-    times = take_turns({"dense": one_step(dense_state(job)), "compact": one_step(small)}, scale.rounds)
-    macs = small.counts()["macs"] / job.shape.macs().total
+    times = take_turns({"dense": one_step(job, dense_state(job)), "compact": one_step(job, small)}, scale.rounds)
+    macs = small.sizes()["macs"] / job.architecture.structure.macs()
     rounds = ratios(times["compact"], times["dense"])
     return Figure.of("compact_step", rounds, 0.34, True, macs_left=macs, dense_seconds=quartiles(times["dense"])[1])
 
@@ -31,7 +31,7 @@ def penalty_step(scale: Scale, folder: Path) -> Figure:
     state, method = dense_state(job, 1), job.method
     assert isinstance(method, RSST)
     state.mark(state.rank())
-    step, ceiling = one_step(state), method.ceiling
+    step, ceiling = one_step(job, state), method.ceiling
 
     def with_ceiling(value: float) -> None:
         method.ceiling = value
@@ -50,12 +50,12 @@ def run_cost(scale: Scale, folder: Path) -> Figure:
     than it is. Every state has the same number of steps, so the mean over states is the ratio of the runs.
     """
     job = make_job(folder, scale, *REFILL, f"schedule.states={scale.states}", "schedule.target=0.7")
-    calls = {"dense": one_step(dense_state(job))}
+    calls = {"dense": one_step(job, dense_state(job))}
     left = [1.0]
     for index in range(1, scale.states):
         state = compact_state(job, index)
-        calls[str(index)] = one_step(state)
-        left.append(state.counts()["macs"] / job.shape.macs().total)
+        calls[str(index)] = one_step(job, state)
+        left.append(state.sizes()["macs"] / job.architecture.structure.macs())
     times = take_turns(calls, max(2, scale.rounds // 3))
     rounds = [sum(seconds) / (scale.states * seconds[0]) for seconds in zip(*times.values(), strict=True)]
     per_state = [quartiles(ratios(of_state, times["dense"]))[1] for of_state in times.values()]

@@ -11,14 +11,15 @@ from omegaconf import OmegaConf
 
 from benchmarks.random_images import register
 from benchmarks.scale import Scale
-from prune.config import RunConfig, parse
-from prune.engine.job import Job, cpu_count, prepare
 from prune.architectures.build import build_model
-from prune.rundir.directory import RunDirectory
+from prune.base.machine import cpu_count
+from prune.config import RunConfig, parse
+from prune.engine.job import Job, prepare
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.engine.train import EpochSums, train_epoch
-from prune.pruning.units import KeepSet
+from prune.pruning.keepset import KeepSet
+from prune.rundir.directory import RunDirectory
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -50,32 +51,36 @@ def make_job(folder: Path, scale: Scale, *overrides: str, steps: int = 2) -> Job
 
 def dense_state(job: Job, index: int = 0) -> PruningState:
     """A state whose model has all its units, ready to train."""
-    model = build_model(job.config.model, job.shape, job.config.seed).to(job.device)
-    state = PruningState(job, index, model, KeepSet.dense(job.shape))
+    state = _new_state(job, index)
     state.start_training()
     return state
 
 
 def compact_state(job: Job, index: int) -> PruningState:
     """A state as Refill begins it: ranked by the configured criterion, the rest removed."""
-    model = build_model(job.config.model, job.shape, job.config.seed).to(job.device)
-    state = PruningState(job, index, model, KeepSet.dense(job.shape))
+    state = _new_state(job, index)
     state.remove(state.rank())
     state.start_training()
     return state
 
 
-def one_step(state: PruningState) -> Callable[[], None]:
+def _new_state(job: Job, index: int) -> PruningState:
+    architecture = job.architecture
+    model = build_model(architecture, job.config.seed).to(job.device)
+    return job.state(index, model, KeepSet.dense(architecture.structure))
+
+
+def one_step(job: Job, state: PruningState) -> Callable[[], None]:
     """A call that makes one training step through the run's own loop: the last step of the epoch."""
-    steps = state.job.loader.steps_per_epoch
-    sums = EpochSums.empty(steps, state.job.device)
+    steps = job.loader.steps_per_epoch
+    sums = EpochSums.empty(steps, job.device)
 
     def step() -> None:
-        train_epoch(state, 0, steps - 1, sums, lambda _: None)
+        train_epoch(state, job.method, 0, steps - 1, sums, lambda _: None)
 
     return step
 
 
 def training_flops(job: Job) -> float:
     """Floating-point operations of the matrix products of one dense training step: 2 forward and 4 backward per MAC."""
-    return 6.0 * job.shape.macs().total * job.config.optim.batch_size
+    return 6.0 * job.architecture.structure.macs() * job.config.optim.batch_size

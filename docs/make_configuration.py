@@ -14,11 +14,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic.fields import FieldInfo
 
+from prune.architectures.base import ModelOptions
+from prune.base.section import Section
 from prune.config.describe import all_keys, allowed, owners, show
 from prune.config.schema import CHOSEN_BY_NAME
 from prune.data.options import DatasetOptions
 from prune.pruning.options import MethodOptions
-from prune.base.section import Section
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "configuration.md"
@@ -53,18 +54,18 @@ def rows(section: str) -> Iterator[tuple[str, str, str, str]]:
             fields.setdefault(key, _shared(section, key) or field)
     for key, field in fields.items():
         meaning = field.description or ""
-        if key in (f"{group}.name" for group in CHOSEN_BY_NAME):
+        if key in (registry.key for registry in CHOSEN_BY_NAME.values()):
             meaning = f"set by choosing `{section}=…`"
         elif section in CHOSEN_BY_NAME:
             names = owners(section, key.partition(".")[2])
-            if names != CHOSEN_BY_NAME[section]().names():
+            if names != CHOSEN_BY_NAME[section].names():
                 meaning = f"{', '.join(names)}: {meaning}"
         yield f"`{key}`", allowed(key, field), default(section, key, field), meaning.replace("|", "or")
 
 
 def _shared(section: str, key: str) -> FieldInfo | None:
     """The field as all options have it, where one of them narrows it."""
-    common: dict[str, type[Section]] = {"dataset": DatasetOptions, "method": MethodOptions}
+    common: dict[str, type[Section]] = {"dataset": DatasetOptions, "model": ModelOptions, "method": MethodOptions}
     return common[section].model_fields.get(key.partition(".")[2]) if section in common else None
 
 
@@ -86,7 +87,7 @@ def _stated(path: Path, section: str, key: str, field: FieldInfo) -> str | None:
     leaf = key.partition(".")[2]
     inside_group = path.parent.name == section and "hydra" not in content
     keys = (leaf if inside_group else key).split(".")
-    if section in CHOSEN_BY_NAME and path.stem not in owners(section, leaf):
+    if section in CHOSEN_BY_NAME and content[CHOSEN_BY_NAME[section].leaf] not in owners(section, leaf):
         return None
     place = OmegaConf.to_container(content, resolve=False)
     for part in keys:

@@ -13,11 +13,9 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from prune.engine.cell import Outcome, run_cell
+from prune.base.registries import ARCHITECTURES, CRITERIA, DATASETS, METHODS
 from prune.config import RunConfig, parse
-from prune.base.registries import CRITERIA
-from prune.base.registries import DATASETS
-from prune.base.registries import METHODS
+from prune.engine.cell import Outcome, run_cell
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -52,7 +50,7 @@ ENDLESS = 30_000
 @pytest.fixture(autouse=True)
 def leave_the_process_as_found() -> Iterator[None]:
     """What a run or a test sets for the whole process must not reach the next test: registries, threads, precision."""
-    before = {registry: dict(registry.table) for registry in (CRITERIA, DATASETS, METHODS)}
+    before = {registry: dict(registry.table) for registry in (ARCHITECTURES, CRITERIA, DATASETS, METHODS)}
     yield
     for registry, table in before.items():
         registry.table = table

@@ -7,19 +7,21 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from benchmarks.figure import Figure
+from benchmarks.memory_figure import activations
 from benchmarks.reference_loop import RSSTPruner, train_cell
 from benchmarks.reference_prune import apply_masks, choose, marked_parameters
 from benchmarks.scale import MINI
 from benchmarks.timing import quartiles, take_turns
 from benchmarks.workbench import dense_state, make_job, one_step, training_flops
-from prune.pruning.budget import budgets
-from prune.methods.penalty_growth import growth
 from prune.architectures.build import build_model
+from prune.architectures.fast.residual import InPlaceBlock
+from prune.methods.penalty_growth import growth
 from tests.conftest import Compose
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,9 +114,28 @@ def test_one_step_trains_through_the_loop(tmp_path: Path) -> None:
     job = make_job(tmp_path, MINI)
     state = dense_state(job)
     before = {name: tensor.clone() for name, tensor in state.tensors().items()}
-    one_step(state)()
+    one_step(job, state)()
     assert any(not torch.equal(tensor, before[name]) for name, tensor in state.tensors().items())
-    assert training_flops(job) == 6 * job.shape.macs().total * MINI.batch_size
+    assert training_flops(job) == 6 * job.architecture.structure.macs() * MINI.batch_size
+
+
+def test_the_timed_step_is_the_one_that_training_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(tmp_path, MINI)
+    state, blocks = dense_state(job), 0
+    plain = InPlaceBlock.forward
+
+    def counted(block: InPlaceBlock, *arguments: Any, **options: Any) -> torch.Tensor:
+        nonlocal blocks
+        blocks += 1
+        return plain(block, *arguments, **options)
+
+    monkeypatch.setattr(InPlaceBlock, "forward", counted)
+    one_step(job, state)()
+    assert blocks == 2  # one for each block of the miniature: the classes that a run trains with
+    state.evaluate()
+    assert blocks == 2  # and none of them once the step is over
+    assert activations(state) > 0
+    assert blocks == 4
 
 
 # ---- the reference loop ------------------------------------------------------------------------------------------------
@@ -132,11 +153,11 @@ def test_the_reference_loop_learns(compose: Compose, method: str) -> None:
 
 def test_reference_masks_keep_the_budget_and_silence_the_rest(compose: Compose) -> None:
     config = compose("experiment=demo", "dataset=digits")
-    model = build_model(config.model, config.shape(10), seed=0)
-    budget = budgets(config)[-1]
+    model = build_model(config.architecture(), seed=0)
+    budget = config.budgets()[-1]
     keep = choose(model, None, budget)
-    assert sum(int(block.sum()) for block in keep.heads) == budget.heads.kept
-    assert sum(int(block.sum()) for block in keep.neurons) == budget.neurons.kept
+    assert sum(int(block.sum()) for block in keep.heads) == budget.kept["heads"]
+    assert sum(int(block.sum()) for block in keep.neurons) == budget.kept["neurons"]
     apply_masks(model, keep)
     block, stays = model.blocks[0], keep.neurons[0]
     assert not block.mlp.fc1.weight[~stays].any()
@@ -151,8 +172,8 @@ def test_reference_masks_keep_the_budget_and_silence_the_rest(compose: Compose) 
 
 def test_the_reference_penalty_is_the_same_as_ours(compose: Compose) -> None:
     config = compose("experiment=demo", "dataset=digits", "method=rsst")
-    model = build_model(config.model, config.shape(10), seed=0)
-    marked = marked_parameters(model, None, choose(model, None, budgets(config)[-1]))
+    model = build_model(config.architecture(), seed=0)
+    marked = marked_parameters(model, None, choose(model, None, config.budgets()[-1]))
     for parameter, _ in marked:
         parameter.grad = torch.zeros_like(parameter)
     RSSTPruner(marked, ceiling=2.0, exponent=4, ramp_steps=10).before_step(4)

@@ -51,8 +51,8 @@ class Architecture(ABC):
     def __init__(self, options: Any, image_size: tuple[int, int], channels: int, classes: int):
         self.options, self.image_size, self.channels, self.classes = options, image_size, channels, classes
 
-    def check(self) -> None:
-        """Raise `UserError`, one sentence that names the keys, for sizes that do not go together. While composing: no torch."""
+    def check(self) -> None:  # noqa: B027
+        """While composing, without torch: raise `UserError`, naming the keys, for sizes that do not go together."""
 
     @property
     @abstractmethod
@@ -67,11 +67,11 @@ class Architecture(ABC):
             UserError: for a name that the library does not know, or options that it refuses.
         """
 
-    def check_model(self, model: nn.Module) -> None:
+    def check_model(self, model: nn.Module) -> None:  # noqa: B027
         """Raise `UserError`, naming keys or modules, unless `create`'s model is what the configuration says and all of it is
         understood. That its parameters are as many as `structure` says is checked after this, for every family."""
 
-    def resize(self, model: nn.Module, counts: Mapping[str, int]) -> None:
+    def resize(self, model: nn.Module, counts: Mapping[str, int]) -> None:  # noqa: B027
         """Bring modules' own size attributes in line, now that their tensors hold so many units of each group.
 
         The widths of linear layers are in line already.

@@ -12,7 +12,7 @@ COMMIT_FILE = "commit.txt"
 def commit() -> str | None:
     """The git commit of this code, with `-dirty` if files differ from it; None outside a checkout."""
     here = Path(__file__).resolve().parent
-    noted = here.parent / COMMIT_FILE
+    noted = here.parents[1] / COMMIT_FILE
     if noted.is_file():  # the copy may lie inside another checkout
         return noted.read_text().strip() or None
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

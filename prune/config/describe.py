@@ -100,6 +100,8 @@ def _words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return f"{len(arguments)} values in brackets, each {_words(arguments[0])}"
     if origin is list:
         return f"a list in brackets, each {_words(arguments[0])}"
+    if origin is dict:
+        return f"a map in braces, each value {_words(arguments[1])}"
     if annotation in (int, float):
         return ("a whole number" if annotation is int else "a number") + _range(metadata)
     plain = {bool: "true or false", str: "text", NoneType: "null"}

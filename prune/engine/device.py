@@ -1,4 +1,4 @@
-"""The device that a run computes on."""
+"""The device to compute on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,24 @@ import torch
 from prune.base.errors import UserError
 
 
-def choose_device(wanted: str) -> torch.device:
-    """`auto`: CUDA if there is one, else the CPU; anything else must be there."""
+def choose_device(wanted: str, option: str = "hardware.device=") -> torch.device:
+    """`auto`: CUDA if there is one, else the CPU; anything else must be there.
+
+    Args:
+        wanted: auto, cpu, cuda or cuda:N.
+        option: what the user wrote before it, for errors.
+
+    Raises:
+        UserError: naming the option, if there is no such device.
+    """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(wanted)
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"{option}{wanted} is not known; choose auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"hardware.device={wanted} is not there: this machine has {torch.cuda.device_count()} CUDA devices.")
+        raise UserError(f"{option}{wanted} is not there: this machine has {torch.cuda.device_count()} CUDA devices.")
     return device

@@ -12,6 +12,7 @@ from prune.engine.state import PruningState
 from prune.pruning.keepset import KeepSet
 from prune.pruning.schedule import epochs_before
 from prune.rundir.checkpoint import Progress, load_last, read_tensors
+from prune.rundir.format import check_format
 from prune.rundir.pretrained import remember_weights
 from prune.rundir.rewind import RewindPoints
 
@@ -94,6 +95,7 @@ def _from_complete_states(job: Job) -> Progress | None:
         expected = epochs_before(vars(job.config.schedule), index + 1)
         if about is None or not final.exists() or len(lines) != expected:
             continue
+        check_format(job.directory.manifest(index), about.get("format"))
         if sha256(final) != about["sha256"]["final"]:
             log.warning("%s is damaged (its checksum does not match)", final)
             continue

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prune.config.schema import RunConfig
-from prune.engine.watch import Tracker
 from prune.rundir.directory import RunDirectory
+from prune.tracking_wandb.tracker import make_wandb_tracker
+
+
+class Tracker(Protocol):
+    """Receives the lines of metrics.jsonl and states.jsonl once they are on disk.
+
+    No call raises, and only `finish` may take long.
+    """
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """A line of metrics.jsonl was written."""
+
+    def state(self, line: dict[str, Any], folder: Path) -> None:
+        """A state is finished; `folder` holds its models and pruned.json."""
+
+    def finish(self, status: str) -> None:
+        """This start of the run ends: done | failed | preempted."""
 
 
 class NoTracker:
-    """`logger=none`: the files are all there is."""
+    """The files are all there is."""
 
     def epoch(self, line: dict[str, Any]) -> None:
         pass
@@ -25,8 +41,5 @@ class NoTracker:
 
 def make_tracker(config: RunConfig, directory: RunDirectory) -> Tracker:
     """The tracker that `logger` asks for."""
-    if config.logger.name == "none":
-        return NoTracker()
-    from prune.tracking_wandb.tracker import make_tracker as make_wandb_tracker
-
-    return make_wandb_tracker(config, directory)
+    tracker = make_wandb_tracker(config, directory) if config.logger.name == "wandb" else None
+    return tracker or NoTracker()

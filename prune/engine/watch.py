@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from prune.engine.tracker import Tracker
 from prune.pruning.schedule import epochs_before
 from prune.rundir.status import StatusFile
 
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from prune.rundir.checkpoint import Progress
 
 log = logging.getLogger(__name__)
-
-
-class Tracker(Protocol):
-    """Receives the lines of metrics.jsonl and states.jsonl once they are on disk."""
-
-    def epoch(self, line: dict[str, Any]) -> None: ...
-
-    def state(self, line: dict[str, Any], folder: Path) -> None: ...
-
-    def finish(self, status: str) -> None: ...
 
 
 class Watcher:

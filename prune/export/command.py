@@ -27,18 +27,18 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.onnx:
         raise UserError("nothing to write: say which format, --onnx.")
     source = locate(arguments.path, arguments.which)
-    from prune.export.loading import load
+    from prune.export.loading import load_state
     from prune.export.onnx_file import CHECKED_BATCHES, TOLERANCE, write_onnx
 
-    model = load(source.file)
-    manifest = model.manifest
+    model, manifest = load_state(source)
     out: Path = arguments.out or source.folder / f"{source.which}.onnx"
     compared = write_onnx(model, manifest, out)
-    architecture, names = manifest.architecture, manifest.data.classes
-    size = " × ".join(str(number) for number in (architecture.channels, *architecture.image_size))
+    data = manifest.data
+    size = " × ".join(str(number) for number in (data.channels, *data.image_size))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {manifest.parameters:,} parameters")
-    print(f"  input   images: batch × {size}, float32, {'RGB' if architecture.channels == 3 else 'grey'} in [0, 1]")
-    print(f"  output  logits: batch × {architecture.classes} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})")
+    print(f"  input   images: batch × {size}, float32, {'RGB' if data.channels == 3 else 'grey'} in [0, 1]")
+    names = ", ".join(data.classes[:5]) + (", …" if len(data.classes) > 5 else "")
+    print(f"  output  logits: batch × {len(data.classes)} ({names})")
     print(
         f"  checked with onnxruntime at batch sizes {' and '.join(map(str, CHECKED_BATCHES))}: logits differ from torch's by "
         f"at most {compared.difference:.1e}; {TOLERANCE * compared.scale:.1e} is allowed ({TOLERANCE:g} of the largest logit, "

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from prune.base.errors import UserError
 from prune.base.files import write_json
-from prune.engine.environment import cpu_model
-from prune.export.loading import build_dense, load
+from prune.base.machine import cpu_model
+from prune.export.loading import load_state
 from prune.export.locate import StateModel
 from prune.export.timing import make_engine, measure, torch_threads
 from prune.rundir.manifest import Manifest
@@ -53,8 +52,7 @@ def measure_model(
     Raises:
         UserError: as `prune.load` does, if an engine cannot run here, or if the file cannot be written.
     """
-    pruned = load(source.file)
-    manifest: Manifest = pruned.manifest
+    pruned, manifest = load_state(source)
     models = {"dense": dense_model(manifest), "pruned": pruned}
     results = []
     with torch_threads(settings.threads):
@@ -83,21 +81,16 @@ def measure_model(
     return manifest, results
 
 
-def dense_model(manifest: Manifest) -> VisionTransformer:
+def dense_model(manifest: Manifest) -> nn.Module:
     """The model before pruning, with random weights: the time a pass takes does not depend on their values."""
-    return _dense(manifest.architecture)
-
-
-@lru_cache(maxsize=1)
-def _dense(architecture: Any) -> VisionTransformer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_dense(architecture).eval()
+        return manifest.architecture.create().eval()
 
 
 def random_images(manifest: Manifest, batch_size: int) -> np.ndarray:
     """Images (batch, channels, height, width), float32 in [0, 1)."""
-    shape = (batch_size, manifest.architecture.channels, *manifest.architecture.image_size)
+    shape = (batch_size, manifest.data.channels, *manifest.data.image_size)
     return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 

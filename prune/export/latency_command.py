@@ -78,13 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Any:
-    import torch
-
-    from prune.engine.job import cpu_count
+    from prune.base.machine import cpu_count
+    from prune.engine.device import choose_device
     from prune.export.latency import Settings
     from prune.export.timing import why_not_onnxruntime
 
-    device = _device(torch, arguments.device)
+    device = choose_device(arguments.device, "--device ")
     engines = arguments.engine
     if engines is None:
         reason = why_not_onnxruntime(device)
@@ -102,24 +101,10 @@ def _settings(arguments: argparse.Namespace) -> Any:
     )
 
 
-def _device(torch: Any, wanted: str) -> Any:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device {wanted} is not known; choose auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {wanted} is not there: this machine has {torch.cuda.device_count()} CUDA devices.")
-    return device
-
-
 def _table(manifest: Manifest, results: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    share = manifest.macs / manifest.architecture.shape.macs().total
+    share = manifest.macs / manifest.architecture.structure.macs()
     table = Table(title=f"{manifest.run}, state {manifest.state}: {100 * share:.0f} % of the dense model's MACs")
     table.add_column("engine")
     table.add_column("batch", justify="right")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prune.base.errors import UserError
-from prune.rundir.directory import RunDirectory, find_runs
+from prune.rundir.directory import RunDirectory, run_folders
 from prune.rundir.manifest import FILE
 
 WHICH = ("best", "final")
@@ -32,7 +32,7 @@ def locate(path: str | Path, which: str = "best") -> StateModel:
         which: `best` or `final`.
 
     Raises:
-        UserError: if there is no such model.
+        UserError: if there is no such model, or another version of this program wrote the run.
     """
     path = Path(path)
     if path.is_file():
@@ -47,6 +47,7 @@ def locate(path: str | Path, which: str = "best") -> StateModel:
         raise UserError(f"{path} does not exist; give a run's directory or one of its checkpoints/state_XX folders.")
     if (path / FILE).is_file() or any((path / f"{name}.safetensors").is_file() for name in WHICH):
         return StateModel(path, which)
+    RunDirectory(path).check_format()
     last = last_state(path)
     if last is None:
         raise UserError(f"{path} is neither a state's folder nor the directory of a run that has finished a state.")
@@ -74,10 +75,10 @@ def locate_all(paths: list[Path], which: str) -> tuple[list[StateModel], list[Pa
         if not _is_sweep(path):
             models[locate(path, which)] = None
             continue
-        for run in find_runs(path):
-            folder = last_state(run.directory.path)
+        for run in run_folders(path):
+            folder = last_state(run)
             if folder is None:
-                unfinished.append(run.directory.path)
+                unfinished.append(run)
             else:
                 models[StateModel(folder, which)] = None
     return list(models), unfinished

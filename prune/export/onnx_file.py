@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.base.files import write_atomically
 from prune.rundir.manifest import Manifest
@@ -45,7 +45,7 @@ class RawImages(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: VisionTransformer, manifest: Manifest):
+    def __init__(self, model: nn.Module, manifest: Manifest):
         super().__init__()
         self.model = model
         self.register_buffer("mean", torch.tensor(manifest.data.mean).view(1, -1, 1, 1))
@@ -67,22 +67,23 @@ class OutputBias(nn.Module):
         return self.bias.expand_as(tokens)
 
 
-def without_empty_branches(model: VisionTransformer) -> VisionTransformer:
+def without_empty_branches(model: nn.Module, structure: Structure) -> nn.Module:
     """A copy in which branches without units are their output bias: the same function.
 
     ONNX reads a 0 in a reshape as "the input's size", so tensors without elements do not survive it; nor are they worth
     their kernels.
     """
     model = copy.deepcopy(model)
-    for block in model.blocks:
-        if block.attn.num_heads == 0:
-            block.attn = OutputBias(block.attn.proj.bias)
-        if block.mlp.fc1.out_features == 0:
-            block.mlp = OutputBias(block.mlp.fc2.bias)
+    for group in structure.groups:
+        reader = group.readers[-1]
+        weight: Tensor = model.get_parameter(reader.tensor)
+        if weight.numel() == 0:
+            bias: Tensor | None = getattr(model.get_submodule(reader.module), "bias", None)
+            model.set_submodule(group.name, OutputBias(weight.new_zeros(1) if bias is None else bias))
     return model
 
 
-def to_onnx(model: VisionTransformer, manifest: Manifest) -> bytes:
+def to_onnx(model: nn.Module, manifest: Manifest) -> bytes:
     """The ONNX model, weights included. Input `images` as for `RawImages`, output `logits`; the batch size is free.
 
     Raises:
@@ -91,11 +92,11 @@ def to_onnx(model: VisionTransformer, manifest: Manifest) -> bytes:
     _require("onnx", "onnxscript")
     import onnx
 
-    shape = (2, manifest.architecture.channels, *manifest.architecture.image_size)
+    shape = (2, manifest.data.channels, *manifest.data.image_size)
     with warnings.catch_warnings(), _only_errors("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program: Any = torch.onnx.export(
-            RawImages(without_empty_branches(model), manifest).eval().requires_grad_(False),
+            RawImages(without_empty_branches(model, manifest.architecture.structure), manifest).eval().requires_grad_(False),
             (torch.zeros(shape),),
             input_names=["images"],
             output_names=["logits"],
@@ -109,7 +110,7 @@ def to_onnx(model: VisionTransformer, manifest: Manifest) -> bytes:
     _forget_source(proto)
     about = {
         "classes": list(manifest.data.classes),
-        "input": "RGB" if manifest.architecture.channels == 3 else "grey",
+        "input": "RGB" if manifest.data.channels == 3 else "grey",
         "range": [0, 1],
         "run": manifest.run,
         "method": manifest.method,
@@ -120,7 +121,7 @@ def to_onnx(model: VisionTransformer, manifest: Manifest) -> bytes:
     return content
 
 
-def write_onnx(model: VisionTransformer, manifest: Manifest, path: Path) -> Comparison:
+def write_onnx(model: nn.Module, manifest: Manifest, path: Path) -> Comparison:
     """Write the ONNX file, unless its outputs differ from the model's: then `path` stays as it was.
 
     Raises:
@@ -148,7 +149,7 @@ def write_onnx(model: VisionTransformer, manifest: Manifest, path: Path) -> Comp
     return compared[0]
 
 
-def compare(file: Path, model: VisionTransformer, manifest: Manifest) -> Comparison:
+def compare(file: Path, model: nn.Module, manifest: Manifest) -> Comparison:
     """Run seeded random images through the ONNX file and through torch, both on the CPU in float32."""
     import onnxruntime
 
@@ -157,7 +158,7 @@ def compare(file: Path, model: VisionTransformer, manifest: Manifest) -> Compari
     random = torch.Generator().manual_seed(0)
     difference, scale = 0.0, 0.0
     for batch in CHECKED_BATCHES:
-        images = torch.rand(batch, manifest.architecture.channels, *manifest.architecture.image_size, generator=random)
+        images = torch.rand(batch, manifest.data.channels, *manifest.data.image_size, generator=random)
         with torch.inference_mode():
             expected = reference(images)
         (found,) = session.run(["logits"], {"images": images.numpy()})

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from prune.base.errors import UserError
 from prune.export.onnx_file import RawImages, to_onnx
@@ -62,7 +62,7 @@ class TorchEngine:
     def __init__(self, device: torch.device, threads: int):
         self.device = device
 
-    def prepare(self, model: VisionTransformer, manifest: Manifest) -> Any:
+    def prepare(self, model: nn.Module, manifest: Manifest) -> Any:
         return RawImages(model, manifest).eval().to(self.device)
 
     def call(self, prepared: Any, images: np.ndarray) -> Call:
@@ -89,7 +89,7 @@ class OnnxEngine:
         # Otherwise one session's idle threads would spin on while the other session is timed.
         self.options.add_session_config_entry("session.force_spinning_stop", "1")
 
-    def prepare(self, model: VisionTransformer, manifest: Manifest) -> Any:
+    def prepare(self, model: nn.Module, manifest: Manifest) -> Any:
         import onnxruntime
 
         cuda = [("CUDAExecutionProvider", {"device_id": self.index})] if self.device == "cuda" else []

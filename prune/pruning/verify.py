@@ -60,7 +60,8 @@ def _members(architecture: Architecture, model: nn.Module) -> Iterator[str]:
                     f"{group.count} units × {member.lanes} lanes × {member.repeats} repeats"
                 )
             elif tensor.numel() != group.count * member.size:
-                yield f"{group.name}: a unit has {tensor.numel() // group.count} parameters in {member.tensor}, not {member.size}"
+                own = tensor.numel() // group.count
+                yield f"{group.name}: a unit has {own} parameters in {member.tensor}, not {member.size}"
 
 
 def _one(

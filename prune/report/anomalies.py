@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from prune.base.text import ranges
 from prune.report.statistics import outliers
 from prune.report.study import ACCURACY, Run, Study, Variant
-from prune.report.text import number, ranges, signed
-from prune.report.variants import same_setting
+from prune.report.text import number, signed
+from prune.report.variants import dataset_of, same_setting
 
 REMOVAL_POINTS = 0.5
 """A removal that costs more accuracy (percentage points) than this was not soft."""
 
 MARKED_NORM_RATIO = 0.1
 """Marked units that keep more of their norm than this at removal were not suppressed."""
+
+MOST_LISTED = 3
+"""A sentence about more groups of units than this names the first of them only."""
 
 Kind = Literal["stopped", "unfinished", "outlier", "removal", "numbers", "comparison", "environment", "files"]
 
@@ -84,22 +88,22 @@ def _run(variant: Variant, run: Run) -> Iterator[Anomaly]:
     status = run.record.status.get("status")
     reason = why_incomplete(run)
     if reason and status not in ("running", "queued"):
-        yield Anomaly("stopped", f"{len(run.states_done)} of {run.planned_states} states: {reason}", **about)
+        yield Anomaly("stopped", f"{len(run.states_done)} of {run.record.planned_states} states: {reason}", **about)
     epochs: dict[int, set[int]] = {}
     for line in run.record.metrics:
         epochs.setdefault(int(line["state"]), set()).add(int(line["epoch"]))
     if status != "running":
         for state in sorted(set(epochs) - set(run.states_done)):
-            message = f"has {len(epochs[state])} of {run.planned_epochs(state)} epochs and no result; no table counts it"
+            message = f"has {len(epochs[state])} of {run.record.epochs_of(state)} epochs and no result; no table counts it"
             yield Anomaly("unfinished", message, **about, state=state)
-    for line in run.record.states:
+    for line in run.lines.values():
         yield from _finished_state(run, line, epochs, about)
     yield from _sizes(run, about)
 
 
 def _finished_state(run: Run, line: dict[str, Any], epochs: dict[int, set[int]], about: dict[str, Any]) -> Iterator[Anomaly]:
     state = int(line["state"])
-    missing = set(range(run.planned_epochs(state))) - epochs.get(state, set())
+    missing = set(range(run.record.epochs_of(state))) - epochs.get(state, set())
     if missing:
         yield Anomaly("numbers", f"metrics.jsonl lacks its epochs {ranges(missing)}", **about, state=state)
     value = line.get(ACCURACY)
@@ -120,19 +124,26 @@ def _finished_state(run: Run, line: dict[str, Any], epochs: dict[int, set[int]],
 def _sizes(run: Run, about: dict[str, Any]) -> Iterator[Anomaly]:
     """Recorded sizes against the closed form, and kept units that come back."""
     previous: dict[str, Any] = {}
-    for line in run.record.states:
-        heads, neurons, recorded = line.get("heads_kept"), line.get("neurons_kept"), line.get("parameters")
-        state = int(line["state"])
-        if run.shape is not None and heads is not None and neurons is not None and recorded is not None:
-            expected = run.shape.parameters([heads], [neurons]).total
-            if expected != recorded:
-                message = f"states.jsonl records {recorded:,} parameters; its heads and neurons make {expected:,}"
-                yield Anomaly("numbers", message, **about, state=state)
-        for kind in ("heads_kept", "neurons_kept"):
-            if None not in (line.get(kind), previous.get(kind)) and line[kind] > previous[kind]:
-                message = f"{kind} rose from {previous[kind]} to {line[kind]}; a pruned unit must stay pruned"
+    for state, line in run.lines.items():
+        counts, recorded = run.counts(state), line.get("parameters")
+        if run.structure is not None and counts is None:
+            message = "states.jsonl names other groups of units than the model of config.yaml has; no table of sizes counts it"
+            yield Anomaly("numbers", message, **about, state=state)
+        elif run.structure is not None and recorded is not None and recorded != run.structure.parameters(counts):
+            message = f"states.jsonl records {recorded:,} parameters; its units make {run.structure.parameters(counts):,}"
+            yield Anomaly("numbers", message, **about, state=state)
+        for column in ("kept", "groups"):
+            risen = _risen(previous.get(column) or {}, line.get(column) or {})
+            if risen:
+                more = f" and {len(risen) - MOST_LISTED} more" if len(risen) > MOST_LISTED else ""
+                message = f"units kept rose: {', '.join(risen[:MOST_LISTED])}{more}; a pruned unit must stay pruned"
                 yield Anomaly("numbers", message, **about, state=state)
         previous = line
+
+
+def _risen(before: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
+    """`heads from 3 to 4`, for each kind (or group) of which there are more than before."""
+    return [f"{name} from {before[name]} to {count}" for name, count in now.items() if count > before.get(name, count)]
 
 
 def _outliers(study: Study, variant: Variant) -> Iterator[Anomaly]:
@@ -141,9 +152,8 @@ def _outliers(study: Study, variant: Variant) -> Iterator[Anomaly]:
     State 0 is left out: a schedule may jump after it.
     """
     for run in variant.runs:
-        lines = {int(line["state"]): line for line in run.record.states}
-        lines = {s: line for s, line in lines.items() if s >= 1 and _finite(line.get(ACCURACY))}
-        states = sorted(lines)
+        lines = {s: line for s, line in run.lines.items() if s >= 1 and _finite(line.get(ACCURACY))}
+        states = list(lines)
         rates = [float(lines[state].get("rate") or 0.0) for state in states]
         for found in outliers(rates, [float(lines[state][ACCURACY]) for state in states]):
             state = states[found.position]
@@ -199,7 +209,7 @@ def _environments(study: Study) -> Iterator[Anomaly]:
             values = list(dict.fromkeys(str(start[key]) for start in starts if start.get(key) is not None))
             if len(values) > 1:
                 message = f"{key} changed between its starts: {' → '.join(values)}"
-                yield Anomaly("environment", message, str(run.record.config["dataset"]["name"]), run=run.key)
+                yield Anomaly("environment", message, dataset_of(run.settings), run=run.key)
         for key, by_value in seen.items():
             if starts and starts[-1].get(key) is not None:
                 by_value.setdefault(str(starts[-1][key]), []).append(run.key)

@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not formats or not set(formats) <= set(FORMATS):
         raise UserError(f"--format={arguments.format} must be a list of {', '.join(FORMATS)}.")
     # Plotting and data frames take a second to import: not for --help.
-    from prune.report.analysis import Analysis
     from prune.report.document import build
+    from prune.report.findings import Findings
     from prune.report.load import load
     from prune.report.terminal import show
     from prune.report.write import prepare, write
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"--baseline={baseline} is in none of the runs; choose one of: {'; '.join(known)}.")
     out = arguments.out or default_folder(sweeps)
     prepare(out)
-    document = build(Analysis(study, baseline))
+    document = build(Findings(study, baseline))
     generated = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     written = write(document, out, formats, generated)
     show(document, [Path(os.path.relpath(path)) for path in written])

@@ -2,78 +2,78 @@
 
 from __future__ import annotations
 
+from prune.base.text import ranges
 from prune.report import compare
-from prune.report.analysis import Analysis
 from prune.report.anomalies import REMOVAL_POINTS
+from prune.report.findings import Findings
 from prune.report.statistics import Paired, summarise
 from prune.report.study import Variant
 from prune.report.tables.pruning import change
-from prune.report.tables.size import parts_kept
+from prune.report.tables.size import TOTAL, parameters_by_part, parts_kept
 from prune.report.tables.training import direction, end_of_state, last_epochs
-from prune.report.text import count, mean_std, number, ranges, signed
+from prune.report.text import count, mean_std, number, signed
 
 GAP_POINTS = 20.0
 """A gap between train and validation accuracy (percentage points) worth a sentence."""
 
 
-def conclude(analysis: Analysis, dataset: str) -> list[str]:
+def conclude(findings: Findings, dataset: str) -> list[str]:
     """The conclusions for one dataset."""
-    study = analysis.study
+    study = findings.study
     variants = [v for v in study.of(dataset) if study.finished(v)]
     if not variants:
         return ["No run has finished a state yet, so there is nothing to compare."]
     sentences = []
     for variant in variants:
-        sentences += _against_baseline(analysis, variant)
-    for pair in analysis.pairs(dataset):
-        if analysis.baseline_of(pair.first) is not pair.second and analysis.baseline_of(pair.second) is not pair.first:
-            sentences += _between_methods(analysis, pair)
-    sentences += [s for variant in variants for s in _soft_removal(analysis, variant)]
-    sentences += _convergence(analysis, variants)
-    sentences += [s for variant in variants for s in _overfitting(analysis, variant)]
-    sentences += _limits(analysis, dataset, variants)
+        sentences += _against_baseline(findings, variant)
+    for pair in findings.pairs(dataset):
+        if findings.baseline_of(pair.first) is not pair.second and findings.baseline_of(pair.second) is not pair.first:
+            sentences += _between_methods(findings, pair)
+    sentences += [s for variant in variants for s in _soft_removal(findings, variant)]
+    sentences += _convergence(findings, variants)
+    sentences += [s for variant in variants for s in _overfitting(findings, variant)]
+    sentences += _limits(findings, dataset, variants)
     return sentences
 
 
-def _against_baseline(analysis: Analysis, variant: Variant) -> list[str]:
-    other = analysis.baseline_of(variant)
+def _against_baseline(findings: Findings, variant: Variant) -> list[str]:
+    other = findings.baseline_of(variant)
     if other is None or not variant.prunes:
         return []
     pair = compare.Pair(variant, other)
-    state = compare.decisive_state(analysis.study, pair)
+    state = compare.decisive_state(findings.study, pair)
     # State 0 is the same for all methods: nothing to compare yet.
-    return [] if not state else [_comparison(analysis, pair, state, _size(analysis, variant, state))]
+    return [] if not state else [_comparison(findings, pair, state, _size(variant, state))]
 
 
-def _between_methods(analysis: Analysis, pair: compare.Pair) -> list[str]:
-    state = compare.decisive_state(analysis.study, pair)
+def _between_methods(findings: Findings, pair: compare.Pair) -> list[str]:
+    state = compare.decisive_state(findings.study, pair)
     if state is None or (state == 0 and pair.first.method != pair.second.method):
         return []
-    return [_comparison(analysis, pair, state, "")]
+    return [_comparison(findings, pair, state, "")]
 
 
-def _size(analysis: Analysis, variant: Variant, state: int) -> str:
+def _size(variant: Variant, state: int) -> str:
     """` (30.4 % of the parameters)`."""
-    kept = [parts[0].total for parts in parts_kept(analysis, variant, state)]
-    shape = variant.runs[0].shape
-    if not kept or shape is None:
+    kept = [sizes[TOTAL] for sizes in parts_kept(variant, state, parameters_by_part)]
+    if not kept or variant.structure is None:
         return ""
-    return f" ({100 * sum(kept) / len(kept) / shape.parameters().total:.1f} % of the parameters)"
+    return f" ({100 * sum(kept) / len(kept) / variant.structure.parameters():.1f} % of the parameters)"
 
 
-def _comparison(analysis: Analysis, pair: compare.Pair, state: int, size: str) -> str:
+def _comparison(findings: Findings, pair: compare.Pair, state: int, size: str) -> str:
     """One comparison in words: the state, then the mean over states, then what is doubtful about it."""
-    found = compare.difference(analysis.study, pair, state)
+    found = compare.difference(findings.study, pair, state)
     assert found is not None
     text = f"{pair.first.label} in state {state}{size} against {pair.second.label} in the same state: {_finding(found)}."
-    mean, states = compare.mean_difference(analysis.study, pair)
+    mean, states = compare.mean_difference(findings.study, pair)
     if mean is not None and len(states) > 1:
         text += f" Mean over states {ranges(states)}: {_finding(mean, warn=found.n > 1)}."
         if mean.beyond_noise and found.beyond_noise and mean.mean * found.mean < 0:
             text += " The two point in opposite directions: which one is ahead depends on the state."
-    if any(analysis.is_flagged(variant, [state]) for variant in (pair.first, pair.second)):
+    if any(findings.is_flagged(variant, [state]) for variant in (pair.first, pair.second)):
         text += f" An accuracy in state {state} is flagged as an anomaly"
-        rest = analysis.without_flagged(pair, state)
+        rest = findings.without_flagged(pair, state)
         text += "." if rest is None else f"; without it: {_finding(rest)}."
     return text
 
@@ -98,8 +98,8 @@ def _finding(found: Paired, warn: bool = True) -> str:
     return f"{number(abs(found.mean))} points {'higher' if found.mean > 0 else 'lower'} ({evidence})"
 
 
-def _soft_removal(analysis: Analysis, variant: Variant) -> list[str]:
-    study = analysis.study
+def _soft_removal(findings: Findings, variant: Variant) -> list[str]:
+    study = findings.study
     states = study.finished(variant, "val_accuracy_after_removal")
     if not states:
         return []
@@ -122,9 +122,9 @@ def _soft_removal(analysis: Analysis, variant: Variant) -> list[str]:
     return [text]
 
 
-def _convergence(analysis: Analysis, variants: list[Variant]) -> list[str]:
+def _convergence(findings: Findings, variants: list[Variant]) -> list[str]:
     """State 0 in one sentence, for it is the same for all methods; later states in another."""
-    rising = {variant.label: _rising(analysis, variant) for variant in variants}
+    rising = {variant.label: _rising(findings, variant) for variant in variants}
     sentences = []
     start = [gains[0] for gains in rising.values() if 0 in gains]
     if start:
@@ -141,34 +141,34 @@ def _convergence(analysis: Analysis, variants: list[Variant]) -> list[str]:
     return sentences
 
 
-def _rising(analysis: Analysis, variant: Variant) -> dict[int, float]:
+def _rising(findings: Findings, variant: Variant) -> dict[int, float]:
     """State → points gained between its last two windows, for the states that had not converged."""
     found = {}
-    for state in analysis.study.finished(variant):
-        endings = [e for run in variant.runs if (e := end_of_state(analysis, run, variant, state)) is not None]
+    for state in findings.study.finished(variant):
+        endings = [e for run in variant.runs if (e := end_of_state(findings, run, variant, state)) is not None]
         trend, fluctuation = summarise(e.trend for e in endings), summarise(e.fluctuation for e in endings)
         if trend is not None and direction(trend, fluctuation) == "still rising":
             found[state] = trend.mean
     return found
 
 
-def _overfitting(analysis: Analysis, variant: Variant) -> list[str]:
-    last = analysis.last_state(variant)
+def _overfitting(findings: Findings, variant: Variant) -> list[str]:
+    last = findings.last_state(variant)
     if last is None:
         return []
-    found = last_epochs(analysis, variant, last)
+    found = last_epochs(findings, variant, last)
     gap = summarise(found["train_accuracy"] - found["val_accuracy"]) if len(found) else None
     if gap is None or gap.mean <= GAP_POINTS:
         return []
     return [f"{variant.label} overfits in state {last}: train accuracy is {mean_std(gap)} points above validation."]
 
 
-def _limits(analysis: Analysis, dataset: str, variants: list[Variant]) -> list[str]:
+def _limits(findings: Findings, dataset: str, variants: list[Variant]) -> list[str]:
     """What the runs cannot answer."""
     sentences = []
-    if not any(analysis.baseline in (v.method, v.label) for v in variants):
+    if not any(findings.baseline in (v.method, v.label) for v in variants):
         sentences.append(
-            f"There is no {analysis.baseline} run on {dataset}: whether pruning costs or gains accuracy is not known, since "
+            f"There is no {findings.baseline} run on {dataset}: whether pruning costs or gains accuracy is not known, since "
             "state 0 has had fewer epochs than any later state."
         )
     single = [v.label for v in variants if len(v.runs) == 1]

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from prune.report import latency
-from prune.report.analysis import Analysis
 from prune.report.conclusions import conclude
 from prune.report.figures import accuracy as accuracy_figures
 from prune.report.figures import survival as survival_figures
 from prune.report.figures import training as training_figures
 from prune.report.figures.style import Figure, Style, styled
+from prune.report.findings import Findings
 from prune.report.tables import accuracy, pruning, runs, size, training
 from prune.report.tables.table import Table
 from prune.report.text import count, slug
@@ -41,7 +41,7 @@ class Document:
     title: str
     summary: str
     conclusions: dict[str, list[str]]
-    analysis: Analysis
+    findings: Findings
     sections: list[Section]
 
     @property
@@ -56,22 +56,22 @@ class Document:
         return [item for s in self.sections for part in (s, *s.children) for item in part.items]
 
 
-def build(analysis: Analysis) -> Document:
+def build(findings: Findings) -> Document:
     """Make every table and figure that the runs so far allow."""
-    study = analysis.study
+    study = findings.study
     style = Style(study)
     measured = latency.measurements(study)
     with styled():
-        datasets = [_dataset(analysis, style, dataset, measured) for dataset in study.datasets]
-    runs_section = Section("Runs", _present([runs.completeness(analysis), runs.environment(analysis)]))
+        datasets = [_dataset(findings, style, dataset, measured) for dataset in study.datasets]
+    runs_section = Section("Runs", _present([runs.completeness(findings), runs.environment(findings)]))
     names = " + ".join(sweep.resolve().name for sweep in study.sweeps)
     done = sum(run.complete for run in study.runs)
     return Document(
         title=f"Pruning report: {names}",
         summary=f"{count(len(study.runs), 'run')} ({done} complete) of {count(len(study.variants), 'configuration')} on "
         f"{', '.join(study.datasets)}.",
-        conclusions={dataset: conclude(analysis, dataset) for dataset in study.datasets},
-        analysis=analysis,
+        conclusions={dataset: conclude(findings, dataset) for dataset in study.datasets},
+        findings=findings,
         sections=[*datasets, runs_section],
     )
 
@@ -80,15 +80,15 @@ def _present(items: list[Table | Figure | None]) -> list[Item]:
     return [item for item in items if item is not None]
 
 
-def _dataset(analysis: Analysis, style: Style, dataset: str, measured: list[latency.Measurement]) -> Section:
-    def table(make: Callable[[Analysis, str], Table | None]) -> Table | None:
-        return make(analysis, dataset)
+def _dataset(findings: Findings, style: Style, dataset: str, measured: list[latency.Measurement]) -> Section:
+    def table(make: Callable[[Findings, str], Table | None]) -> Table | None:
+        return make(findings, dataset)
 
-    def figure(make: Callable[[Analysis, Style, str], Figure | None]) -> Figure | None:
-        return make(analysis, style, dataset)
+    def figure(make: Callable[[Findings, Style, str], Figure | None]) -> Figure | None:
+        return make(findings, style, dataset)
 
-    variants = analysis.study.of(dataset)
-    heat_maps = [survival_figures.heat_map(analysis, v, slug(f"{dataset} {v.label}")) for v in variants]
+    variants = findings.study.of(dataset)
+    heat_maps = [survival_figures.heat_map(v, slug(f"{dataset} {v.label}")) for v in variants]
     parts: list[tuple[str, list[Table | Figure | None]]] = [
         ("Accuracy", [
             table(accuracy.overall), table(accuracy.differences),
@@ -97,8 +97,8 @@ def _dataset(analysis: Analysis, style: Style, dataset: str, measured: list[late
         ]),
         ("Size and speed", [
             table(size.parameters), table(size.macs), table(size.retention), figure(accuracy_figures.against_parameters),
-            figure(accuracy_figures.against_macs), size.latency(analysis, dataset, measured),
-            accuracy_figures.against_latency(analysis, style, dataset, measured),
+            figure(accuracy_figures.against_macs), size.latency(findings, dataset, measured),
+            accuracy_figures.against_latency(findings, style, dataset, measured),
         ]),
         ("Pruning", [
             figure(training_figures.recovery), table(pruning.recovery), figure(training_figures.removal),
@@ -113,16 +113,26 @@ def _dataset(analysis: Analysis, style: Style, dataset: str, measured: list[late
     ]  # fmt: skip
     children = [Section(heading, _present(items), context=dataset) for heading, items in parts]
     for child in children:
-        child.items.extend(_missing(analysis, dataset, child, measured))
+        child.items.extend(_missing(findings, dataset, child, measured))
     return Section(dataset, [], [child for child in children if child.items])
 
 
-def _missing(analysis: Analysis, dataset: str, section: Section, measured: list[latency.Measurement]) -> list[Item]:
+def _missing(findings: Findings, dataset: str, section: Section, measured: list[latency.Measurement]) -> list[Item]:
     """Sentences for what could be here and is not."""
-    study = analysis.study
-    if section.heading == "Size and speed" and not any(m.variant.dataset == dataset for m in measured):
+    study = findings.study
+    sentences: list[Item] = []
+    if section.heading == "Size and speed":
+        unknown = [v.label for v in study.of(dataset) if study.finished(v) and v.structure is None]
+        if unknown:
+            sentences.append(
+                f"Size by part: not of {', '.join(unknown)}; the family of models is not installed here, or nothing tells the "
+                "number of classes."
+            )
         command = latency.command(study, dataset)
-        return [f"Latency: not measured. `{command}` measures it."] if command else []
-    if section.heading == "Pruning" and any(v.prunes and pruning.survivors(study, v) is None for v in study.of(dataset)):
-        return ["Survival per block: not every configuration has a readable pruned.json in its checkpoints/state_XX folders."]
-    return []
+        if command and not any(m.variant.dataset == dataset for m in measured):
+            sentences.append(f"Latency: not measured. `{command}` measures it.")
+    if section.heading == "Pruning" and any(v.prunes and pruning.survivors(v) is None for v in study.of(dataset)):
+        sentences.append(
+            "Survival per block: not every configuration has a readable pruned.json in its checkpoints/state_XX folders."
+        )
+    return sentences

@@ -9,9 +9,11 @@ import pandas as pd
 import yaml
 
 from prune.base.errors import UserError
-from prune.report.study import EPOCH_COLUMNS, STATE_COLUMNS, Run, Study, Variant
-from prune.report.variants import counted, dataset_name, group_key, labels
-from prune.rundir.directory import RunRecord, find_runs, read_run
+from prune.base.text import flatten
+from prune.pruning.schedule import epochs_before
+from prune.report.study import EPOCH_COLUMNS, Run, Study, Variant, state_columns
+from prune.report.variants import counted, dataset_of, group_key, labels
+from prune.rundir.directory import RunRecord, find_runs, read_run, run_folders
 
 
 def load(sweeps: Sequence[Path], baseline: str) -> Study:
@@ -34,7 +36,7 @@ def load(sweeps: Sequence[Path], baseline: str) -> Study:
         groups.setdefault(group_key(setting), []).append(index)
     members = list(groups.values())
     names = labels([settings[indices[0]] for indices in members])
-    named = [(dataset_name(settings[i[0]]), str(settings[i[0]]["method.name"]), name, i)
+    named = [(dataset_of(settings[i[0]]), str(settings[i[0]]["method.name"]), name, i)
              for i, name in zip(members, names, strict=True)]  # fmt: skip
     named.sort(key=lambda item: (item[0], item[1] != baseline, item[1], item[2]))
 
@@ -50,7 +52,7 @@ def load(sweeps: Sequence[Path], baseline: str) -> Study:
     return Study(
         sweeps=tuple(sweeps),
         variants=tuple(variants),
-        states=_frame(variants, "states", STATE_COLUMNS),
+        states=_frame(variants, "states", state_columns(variants)),
         epochs=_epochs(variants),
         duplicates=tuple(duplicates),
         unreadable=unreadable,
@@ -62,15 +64,15 @@ def _read(sweeps: Sequence[Path]) -> tuple[list[RunRecord], dict[Path, str]]:
     records: dict[Path, RunRecord] = {}
     unreadable: dict[Path, str] = {}
     for sweep in sweeps:
-        single = (sweep / "config.yaml").is_file()
-        folders = [sweep] if single else sorted(path.parent for path in sweep.glob("*/config.yaml"))
-        folders = [folder for folder in folders if not folder.name.startswith(".")]
+        folders = run_folders(sweep)
         if not folders:
             find_runs(sweep)  # raises, with one sentence for each way in which a folder can be wrong
         for folder in folders:
             try:
                 record = read_run(folder)
                 _check(record)
+            except UserError as error:  # written by another version of this program
+                unreadable[folder] = str(error).rstrip(".")
             except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
                 unreadable[folder] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             else:
@@ -119,7 +121,7 @@ def _frame(variants: Sequence[Variant], lines: str, columns: Sequence[str]) -> p
                      "seed": run.seed, "directory": str(run.path)}  # fmt: skip
             kept = {tuple(int(line[key]) for key in keys): line for line in getattr(run.record, lines)}
             for position in sorted(kept):
-                line = kept[position]
+                line = flatten(kept[position])
                 rows.append({**about, **dict(zip(keys, position, strict=True)), **{c: line.get(c) for c in columns}})
     names = ["run", "dataset", "method", "variant", "seed", "directory", *keys, *columns]
     frame = pd.DataFrame(rows, columns=names)
@@ -133,7 +135,7 @@ def _epochs(variants: Sequence[Variant]) -> pd.DataFrame:
     runs = {run.key: run for variant in variants for run in variant.runs}
     before: dict[tuple[str, int], int] = {}
     for key, state in frame[["run", "state"]].drop_duplicates().itertuples(index=False):
-        before[key, state] = sum(runs[key].planned_epochs(earlier) for earlier in range(state))
+        before[key, state] = epochs_before(runs[key].record.config["schedule"], state)
     offsets = [before[key, state] for key, state in zip(frame["run"], frame["state"], strict=True)]
     frame.insert(8, "total_epoch", pd.Series(offsets, index=frame.index, dtype="int64") + frame["epoch"].astype("int64"))
     return frame

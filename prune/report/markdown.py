@@ -20,7 +20,7 @@ def _lines(document: Document, generated: str) -> Iterator[str]:
     for dataset, sentences in document.conclusions.items():
         yield from (f"### {dataset}", "", *(f"- {escape(sentence)}" for sentence in sentences), "")
     yield from ("## Anomalies", "")
-    anomalies = document.analysis.anomalies
+    anomalies = document.findings.anomalies
     if not anomalies:
         yield "None was found."
     for found in anomalies:

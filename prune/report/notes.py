@@ -9,7 +9,7 @@ NOTES = (
     "only reported and chooses nothing.",
     "State 0 is dense and the same for all methods. Every later state has trained longer than the one before, so a pruned "
     "model is compared with the baseline in the same state, never with state 0 alone.",
-    "Rate: the share of heads, and of neurons, pruned since the start.",
+    "Rate: the share of the units of each kind that the schedule has pruned since the start.",
     "mean ± std: over seeds, sample standard deviation (n − 1). One run has none. “(n = 2)” where fewer runs count than the "
     "configuration has.",
     "Differences are paired by seed. The interval in brackets is the two-sided 95 % confidence interval of the mean difference "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +10,21 @@ from typing import Any
 
 import pandas as pd
 
-from prune.architectures.shape import ViTShape
+from prune.architectures.base import make_architecture
+from prune.architectures.group import Structure
+from prune.base.errors import UserError
+from prune.base.files import read_json
 from prune.rundir.directory import RunRecord
 
 ACCURACY = "test_accuracy_best"
 """The accuracy that tables and figures compare: on test, of the epoch that was best on validation."""
 
 STATE_COLUMNS = (
-    "rate", "heads_kept", "neurons_kept", "parameters", "macs", "val_accuracy_pruned", "val_accuracy_before_removal",
-    "val_accuracy_after_removal", "marked_norm_ratio", "best_epoch", "val_accuracy_best", "val_accuracy_final",
-    "test_accuracy_best", "test_accuracy_final", "seconds",
+    "rate", "parameters", "macs", "val_accuracy_pruned", "val_accuracy_before_removal", "val_accuracy_after_removal",
+    "marked_norm_ratio", "best_epoch", "val_accuracy_best", "val_accuracy_final", "test_accuracy_best", "test_accuracy_final",
+    "seconds",
 )  # fmt: skip
+"""What every line of states.jsonl has, beside the units kept of each kind (`state_columns`)."""
 
 EPOCH_COLUMNS = (
     "lr", "penalty", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "parameters", "seconds", "images_per_second",
@@ -43,55 +47,48 @@ class Run:
     def seed(self) -> int:
         return int(self.record.config["seed"])
 
-    @property
-    def planned_states(self) -> int:
-        return int(self.record.config["schedule"]["states"])
-
-    def planned_epochs(self, state: int) -> int:
-        """Epochs that the configuration gives a state."""
-        schedule = self.record.config["schedule"]
-        first = schedule.get("epochs_first")
-        return int(first if state == 0 and first is not None else schedule["epochs"])
-
     @cached_property
+    def lines(self) -> dict[int, dict[str, Any]]:
+        """State → its line of states.jsonl, ascending; of lines for the same state the last counts."""
+        lines = {int(line["state"]): line for line in self.record.states}
+        return dict(sorted(lines.items()))
+
+    @property
     def states_done(self) -> list[int]:
         """The states with a line in states.jsonl, ascending."""
-        return sorted({int(line["state"]) for line in self.record.states})
+        return list(self.lines)
 
     @property
     def complete(self) -> bool:
-        return self.states_done == list(range(self.planned_states))
+        return self.states_done == list(range(self.record.planned_states))
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of unit that its states count, in the order of the structure."""
+        return list(dict.fromkeys(kind for line in self.lines.values() for kind in line.get("kept") or ()))
 
     @cached_property
-    def shape(self) -> ViTShape | None:
-        """The dense model's sizes; None where the configuration does not state them."""
+    def structure(self) -> Structure | None:
+        """The dense model's units; None where config.yaml fits no family known here, or nothing tells the number of classes."""
         dataset = self.record.config["dataset"]
         try:
+            classes = int(dataset.get("classes") or self._classes_found())
             model = self.record.config["model"]
-            size = dataset["image_size"]
-            height, width = (size, size) if isinstance(size, int) else size
-            shape = ViTShape(
-                image_size=(int(height), int(width)),
-                patch_size=int(model["patch_size"]),
-                channels=int(dataset.get("channels", 3)),
-                classes=int(dataset.get("classes") or 0),
-                embed_dim=int(model["embed_dim"]),
-                depth=int(model["depth"]),
-                num_heads=int(model["num_heads"]),
-                mlp_hidden=int(model["embed_dim"] * model["mlp_ratio"]),
-                class_token=bool(model.get("class_token", True)),
-            )
-        except (KeyError, TypeError, ValueError):
+            return make_architecture(model, dataset["image_size"], dataset["channels"], classes).structure
+        except (UserError, KeyError, TypeError, ValueError):
             return None
-        return self._with_classes(shape) if shape.classes == 0 else shape
 
-    def _with_classes(self, shape: ViTShape) -> ViTShape | None:
-        # An image folder's classes are found in the data; state 0's recorded parameters tell how many there are.
-        dense = next((line for line in self.record.states if line.get("state") == 0 and line.get("parameters")), None)
-        if dense is None:
-            return None
-        classes = (dense["parameters"] - shape.parameters().total) // (shape.embed_dim + 1)
-        return ViTShape(**{**vars(shape), "classes": int(classes)})
+    def _classes_found(self) -> int:
+        """Classes of a folder of images, which only the data itself tells, as the run noted them."""
+        directory = self.record.directory
+        manifests = (read_json(directory.manifest(state)) for state in self.states_done)
+        noted = next((content["data"] for content in manifests if content), None) or read_json(directory.data)
+        return len(noted["classes"])
+
+    def counts(self, state: int) -> Mapping[str, int] | None:
+        """Group → units kept in a state; None where its line names other groups than the dense model has, or none."""
+        found = self.lines.get(state, {}).get("groups") or {}
+        return found if self.structure is not None and set(found) == set(self.structure.dense) else None
 
 
 @dataclass(frozen=True)
@@ -110,12 +107,33 @@ class Variant:
 
     @property
     def planned_states(self) -> int:
-        return self.runs[0].planned_states
+        return self.runs[0].record.planned_states
+
+    @cached_property
+    def structure(self) -> Structure | None:
+        """The dense model's units, which all its runs share; None if no run tells them."""
+        return next((run.structure for run in self.runs if run.structure is not None), None)
 
     @property
     def prunes(self) -> bool:
         """Whether any run of it ever removed a unit."""
-        return any((line.get("rate") or 0) > 0 for run in self.runs for line in run.record.states)
+        return any((line.get("rate") or 0) > 0 for run in self.runs for line in run.lines.values())
+
+
+def kinds_of(variants: Iterable[Variant]) -> list[str]:
+    """Every kind of unit that some of the variants have, in the order in which they are met."""
+    return list(dict.fromkeys(kind for variant in variants for run in variant.runs for kind in run.kinds))
+
+
+def kept_column(kind: str) -> str:
+    """The column of `Study.states` that counts the units kept of a kind."""
+    return f"kept.{kind}"
+
+
+def state_columns(variants: Iterable[Variant]) -> tuple[str, ...]:
+    """The columns of `Study.states` that hold values: those of every run, and the units kept of each kind."""
+    rate, *others = STATE_COLUMNS
+    return (rate, *map(kept_column, kinds_of(variants)), *others)
 
 
 @dataclass(frozen=True)
@@ -125,7 +143,7 @@ class Study:
     Attributes:
         sweeps: the folders that were given.
         variants: ordered by dataset, the baseline's method first.
-        states: one row per finished state of a run: run, dataset, method, variant, seed, state and `STATE_COLUMNS`.
+        states: one row per finished state of a run: run, dataset, method, variant, seed, state and `state_columns`.
         epochs: one row per epoch of a run, likewise with `EPOCH_COLUMNS`, and `total_epoch`: epochs since the run began.
         duplicates: runs left out because another directory holds the same configuration and seed.
         unreadable: directory → why nothing could be read from it.
@@ -161,8 +179,9 @@ class Study:
     @cached_property
     def _by_state(self) -> dict[tuple[str, str, str], dict[int, dict[int, float]]]:
         table: dict[tuple[str, str, str], dict[int, dict[int, float]]] = {}
+        columns = state_columns(self.variants)
         for row in self.states.to_dict("records"):
-            for column in STATE_COLUMNS:
+            for column in columns:
                 if pd.notna(row[column]):
                     place = table.setdefault((row["dataset"], row["variant"], column), {})
                     place.setdefault(int(row["state"]), {})[int(row["seed"])] = float(row[column])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ import numpy as np
 from prune.base.files import read_json
 from prune.report.study import Run, Variant
 
+Place = tuple[str, int]
+"""(kind, block)."""
+
 
 @dataclass(frozen=True)
 class Survival:
@@ -18,47 +21,58 @@ class Survival:
 
     Attributes:
         states: the states with at least one readable pruned.json, ascending.
-        counts: kind → array (runs, states, blocks) of units kept; nan where a run has no file for a state.
+        units: place → units of the dense model there, for the places that have any, in the order of the blocks.
+        counts: place → array (runs, states) of units kept there; nan where a run has no file for a state.
     """
 
     states: Sequence[int]
-    blocks: int
-    heads_per_block: int
-    neurons_per_block: int
-    counts: dict[str, np.ndarray]
+    units: Mapping[Place, int]
+    counts: Mapping[Place, np.ndarray]
+
+    @property
+    def kinds(self) -> list[str]:
+        return list(dict.fromkeys(kind for kind, _ in self.units))
+
+    @property
+    def blocks(self) -> list[int]:
+        """The blocks that have units of some kind, ascending."""
+        return sorted({block for _, block in self.units})
 
     def kept(self, kind: str, state: int, block: int) -> list[float]:
-        """Units of a kind that each run keeps in one block."""
-        return [float(value) for value in self.counts[kind][:, self.states.index(state), block]]
+        """Units of a kind that each run keeps in one block that has them."""
+        return [float(value) for value in self.counts[kind, block][:, self.states.index(state)]]
 
     def fraction(self, kind: str) -> np.ndarray:
-        """Share of each block's units that is kept, mean over runs: (blocks, states)."""
-        of = self.heads_per_block if kind == "heads" else self.neurons_per_block
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.nanmean(self.counts[kind], axis=0)).T / of
+        """Share of each block's units that is kept, mean over runs: (blocks, states); nan where a block has none of a kind."""
+        missing = np.full(len(self.states), np.nan)
+        shares = {block: np.nanmean(self.counts[kind, block], axis=0) / self.units[kind, block]
+                  for block in self.blocks if (kind, block) in self.units}  # fmt: skip
+        return np.array([shares.get(block, missing) for block in self.blocks])
 
 
 def survival(variant: Variant) -> Survival | None:
-    """Read the keep sets of all runs; None if there are none (`checkpoint.keep` or a copy may have left them out)."""
-    shape = variant.runs[0].shape
-    if shape is None:
-        return None
-    found = {
-        (i, s): kept for i, run in enumerate(variant.runs) for s in run.states_done if (kept := _kept(run, s, shape.depth))
-    }
+    """Read the keep sets of all runs; None if there are none (a copy may have left them out)."""
+    found = {(i, state): kept for i, run in enumerate(variant.runs) for state in run.states_done if (kept := _kept(run, state))}
     if not found:
         return None
+    units = {place: dense for place, (_, dense) in next(iter(found.values())).items()}
+    found = {key: kept for key, kept in found.items() if {place: dense for place, (_, dense) in kept.items()} == units}
     states = sorted({state for _, state in found})
-    counts = {kind: np.full((len(variant.runs), len(states), shape.depth), np.nan) for kind in ("heads", "neurons")}
+    counts = {place: np.full((len(variant.runs), len(states)), np.nan) for place in units}
     for (index, state), kept in found.items():
-        for kind, array in counts.items():
-            array[index, states.index(state)] = kept[kind]
-    return Survival(states, shape.depth, shape.num_heads, shape.mlp_hidden, counts)
+        for place, (left, _) in kept.items():
+            counts[place][index, states.index(state)] = left
+    return Survival(states, units, counts)
 
 
-def _kept(run: Run, state: int, blocks: int) -> dict[str, list[int]] | None:
-    content: Any = read_json(run.record.directory.state(state) / "pruned.json")
-    if not isinstance(content, dict) or not {"heads", "neurons"} <= set(content):
+def _kept(run: Run, state: int) -> dict[Place, tuple[int, int]] | None:
+    """Place → (units kept, units of the dense model), as a state's manifest tells them; None without one that can be read."""
+    content: Any = read_json(run.record.directory.manifest(state))
+    places: dict[Place, tuple[int, int]] = {}
+    try:
+        for group in content["groups"].values():
+            kept, units = places.get((group["kind"], group["block"]), (0, 0))
+            places[group["kind"], group["block"]] = kept + len(group["kept"]), units + group["units"]
+    except (AttributeError, KeyError, TypeError):
         return None
-    counts = {kind: [len(block) for block in content[kind]] for kind in ("heads", "neurons")}
-    return counts if all(len(values) == blocks for values in counts.values()) else None
+    return places

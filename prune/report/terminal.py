@@ -22,7 +22,7 @@ def show(document: Document, pages: Sequence[Path], console: Console | None = No
     for table in document.tables:
         if table.name.startswith("overall-"):
             console.print(_compact(table, f"{table.frame['dataset'].iloc[0]}: test accuracy (%)"))
-    anomalies = document.analysis.anomalies
+    anomalies = document.findings.anomalies
     if anomalies:
         noun = "anomaly" if len(anomalies) == 1 else "anomalies"
         console.print(f"{len(anomalies)} {noun} flagged; the report lists them.", style="yellow")

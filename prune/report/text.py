@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 
 from prune.report.statistics import Paired, Summary
 
@@ -61,7 +60,7 @@ def large(value: float | None) -> str:
     return f"{value:.0f}"
 
 
-def duration(seconds: float | None) -> str:
+def time_taken(seconds: float | None) -> str:
     """`3.1 h`, `12.4 min`, `45.2 s`."""
     if seconds is None or math.isnan(seconds):
         return NOTHING
@@ -69,17 +68,6 @@ def duration(seconds: float | None) -> str:
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """`1–3, 7`."""
-    parts: list[list[int]] = []
-    for n in sorted(set(numbers)):
-        if parts and n == parts[-1][1] + 1:
-            parts[-1][1] = n
-        else:
-            parts.append([n, n])
-    return ", ".join(str(low) if low == high else f"{low}–{high}" for low, high in parts)
 
 
 def slug(text: str) -> str:

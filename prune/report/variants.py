@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from prune import identity
 from prune.base.errors import UserError
+from prune.base.registries import DATASETS
+from prune.base.text import dataset_label, flatten
 from prune.config.schema import RunConfig
+from prune.rundir import identity
 
 
 def counted(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,18 +26,17 @@ def counted(config: Mapping[str, Any]) -> dict[str, Any]:
     except (UserError, ValidationError):
         plain = {key: value for key, value in config.items() if key not in identity.NOT_COUNTED}
         plain = json.loads(json.dumps(plain, default=str))
+        if not _root_counts(plain["dataset"]):
+            plain["dataset"].pop("root", None)
     return flatten({key: value for key, value in plain.items() if key != "seed"})
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections → `dotted.key → value`."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _root_counts(dataset: Mapping[str, Any]) -> bool:
+    """Whether a dataset's root says which data it is; also where the dataset is not known here, for then it may."""
+    try:
+        return bool(DATASETS.load(str(dataset["name"])).Options.model_validate(dict(dataset)).root_counts)
+    except (UserError, ValidationError):
+        return True
 
 
 def group_key(settings: Mapping[str, Any]) -> str:
@@ -56,10 +56,10 @@ def differing_keys(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if len({group_key({key: group.get(key)}) for group in groups}) > 1]
 
 
-def dataset_name(settings: Mapping[str, Any]) -> str:
-    """`cifar10`; a dataset that is chosen by its folder is named by it as well: `image_folder (cub)`."""
-    name, root = str(settings["dataset.name"]), settings.get("dataset.root")
-    return f"{name} ({PurePath(str(root)).name})" if root else name
+def dataset_of(settings: Mapping[str, Any]) -> str:
+    """What the report calls a group's dataset: a root that counts is part of the name."""
+    root = settings.get("dataset.root")
+    return dataset_label(str(settings["dataset.name"]), str(root) if root else None)
 
 
 def labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -72,8 +72,8 @@ def labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         method = str(group["method.name"])
         same_method = [other for other in groups if other["method.name"] == method]
         keys: set[str] = set()
-        for dataset in {dataset_name(other) for other in same_method}:
-            keys.update(differing_keys([other for other in same_method if dataset_name(other) == dataset]))
+        for dataset in {dataset_of(other) for other in same_method}:
+            keys.update(differing_keys([other for other in same_method if dataset_of(other) == dataset]))
         shown = [f"{key.removeprefix('method.')}={_short(group.get(key))}" for key in sorted(keys, key=_method_first)]
         result.append(" · ".join([method, ", ".join(shown)]) if shown else method)
     return result
@@ -91,23 +91,24 @@ def _short(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+TARGETS = "schedule.targets"
+"""The key that holds a target for each kind of unit."""
+
+
+def _respect(key: str) -> str:
+    """What a key is a part of when differences are counted: the method, or the targets by kind, are one respect each."""
+    return next((whole for whole in ("method", TARGETS) if key == whole or key.startswith(f"{whole}.")), key)
+
+
 def distance(first: Mapping[str, Any], second: Mapping[str, Any]) -> int:
     """In how many respects two groups differ: the method with all its keys is one, every other key one each."""
-    keys = differing_keys([first, second])
-    return len([key for key in keys if not key.startswith("method.")]) + any(key.startswith("method.") for key in keys)
+    return len({_respect(key) for key in differing_keys([first, second])})
 
 
-NO_MATTER_TO_DENSE = (
-    "schedule.target",
-    "schedule.target_heads",
-    "schedule.target_neurons",
-    "schedule.shape",
-    "schedule.rates",
-)
+NO_MATTER_TO_DENSE = ("schedule.target", TARGETS, "schedule.shape", "schedule.rates")
 """Keys that change nothing where nothing is pruned."""
 
 
 def same_setting(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Sequence[str] = ()) -> bool:
     """Whether two groups differ in nothing but the method (and the keys to ignore)."""
-    keys = differing_keys([first, second])
-    return all(key.startswith("method.") or key in ignore for key in keys)
+    return {_respect(key) for key in differing_keys([first, second])} <= {"method", *ignore}

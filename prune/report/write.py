@@ -40,12 +40,12 @@ def write(document: Document, out: Path, formats: Sequence[str], generated: str)
         for suffix, content in (("png", figure.png), ("svg", figure.svg)):
             _write_bytes(out / "figures" / f"{figure.name}.{suffix}", content)
     frames = {table.name: table.frame for table in document.tables}
-    frames |= {"states": every_result(document.analysis), "epochs": every_epoch(document.analysis)}
+    frames |= {"states": every_result(document.findings), "epochs": every_epoch(document.findings)}
     for name, frame in frames.items():
         write_text(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
     pages = []
     if "html" in formats:
-        hrefs = {run.key: relative_address(run, out) for run in document.analysis.study.runs}
+        hrefs = {run.key: relative_address(run, out) for run in document.findings.study.runs}
         pages.append(out / "report.html")
         write_text(pages[-1], page(document, generated, hrefs))
     if "md" in formats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,8 @@ from prune.base.files import read_json, read_jsonl, write_text
 from prune.pruning.schedule import epochs_before, epochs_of, position
 from prune.rundir.format import FORMAT, check_format
 from prune.rundir.status import effective_status
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -152,13 +155,22 @@ class RunRecord:
         """(state, epoch) of the epoch in progress, judged by the lines of metrics.jsonl."""
         return position(self.config["schedule"], len(self.metrics))
 
+    @property
+    def epochs_left(self) -> int:
+        """Epochs that are still to be done."""
+        return max(self.planned_epochs - len(self.metrics), 0)
+
     @cached_property
     def done(self) -> bool:
         return self.status.get("status") == "done"
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read one run directory."""
+    """Read one run directory.
+
+    Raises:
+        UserError: if another version of this program wrote it.
+    """
     directory = RunDirectory(path)
     config = directory.read_config()
     status = effective_status(read_json(directory.status) or {})
@@ -168,15 +180,34 @@ def read_run(path: Path) -> RunRecord:
 def find_runs(sweep: Path) -> list[RunRecord]:
     """All runs below a sweep's folder (`outputs/<name>`), or the one run that `sweep` itself is, ordered by name.
 
+    Runs of another version of this program are left out, each with a warning, as long as there are others.
+
     Raises:
-        UserError: if there is none.
+        UserError: if there is none, or none of this version.
     """
     if not sweep.is_dir():
         raise UserError(f"{sweep} is not a folder; give a sweep's folder such as outputs/main.")
     folders = run_folders(sweep)
     if not folders:
         raise UserError(f"{sweep} holds no runs; give a sweep's folder such as outputs/main.")
-    return [read_run(folder) for folder in folders]
+    runs, refused = read_runs(folders)
+    if not runs:
+        raise refused[0]
+    for error in refused:
+        log.warning("%s", error)
+    return runs
+
+
+def read_runs(folders: Iterable[Path]) -> tuple[list[RunRecord], list[UserError]]:
+    """The runs of these directories, and for each that another version of this program wrote, the sentence that says so."""
+    runs: list[RunRecord] = []
+    refused: list[UserError] = []
+    for folder in folders:
+        try:
+            runs.append(read_run(folder))
+        except UserError as error:
+            refused.append(error)
+    return runs, refused
 
 
 def run_folders(sweep: Path) -> list[Path]:

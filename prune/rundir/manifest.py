@@ -84,16 +84,26 @@ class Manifest(_Part):
     @model_validator(mode="after")
     def _parts_agree(self) -> Manifest:
         try:
-            structure = self.architecture.structure
-        except (UserError, KeyError) as error:
-            raise ValueError(f"model: {error}") from None
+            self.architecture.check()
+        except KeyError:
+            raise ValueError("model.family is missing") from None
+        except ValidationError as error:
+            raise ValueError(f"model.{_first_problem(error)}") from None
+        except UserError as error:
+            raise ValueError(str(error).removesuffix(".")) from None
+        structure = self.architecture.structure
         if set(self.groups) != set(structure.dense):
             raise ValueError(f"groups are not those of the model ({', '.join(list(structure.dense)[:3])}, …)")
-        for name, group in self.groups.items():
-            units = structure.dense[name]
-            ascending = all(a < b for a, b in pairwise(group.kept))
-            if not ascending or not all(0 <= unit < units for unit in group.kept):
-                raise ValueError(f"{group.kind} of {name} are not ascending indices below {units}")
+        for group in structure.groups:
+            units = self.groups[group.name]
+            if (units.kind, units.block, units.units) != (group.kind, group.block, group.count):
+                raise ValueError(
+                    f"{group.name} has {units.units} {units.kind} in block {units.block} where the model has {group.count} "
+                    f"{group.kind} in block {group.block}"
+                )
+            ascending = all(a < b for a, b in pairwise(units.kept))
+            if not ascending or not all(0 <= unit < group.count for unit in units.kept):
+                raise ValueError(f"{group.kind} of {group.name} are not ascending indices below {group.count}")
         for key, values in (("mean", self.data.mean), ("std", self.data.std)):
             if len(values) != self.data.channels:
                 raise ValueError(f"data.{key} has {len(values)} values where an image has {self.data.channels} channels")
@@ -134,10 +144,15 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path} is not a valid manifest: {f'{where}: ' if where else ''}{message}.") from None
+        raise UserError(f"{path} is not a valid manifest: {_first_problem(error)}.") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    """`data.mean: Field required`."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
 
 
 def describe_state(

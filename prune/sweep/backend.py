@@ -32,9 +32,6 @@ class Backend(Protocol):
     def verdict(self, directory: RunDirectory) -> str:
         """How a job ended that left no result: the end of a sentence whose subject is the run."""
 
-    def name_of(self, directory: RunDirectory) -> str:
-        """The job of a run, for a person; empty if it has none."""
-
     def not_started(self) -> list[RunDirectory]:
         """Runs that nothing will start once this process has ended."""
 

@@ -24,6 +24,7 @@ from prune.sweep.monitor import Monitor
 from prune.sweep.plan import PlannedCell
 from prune.sweep.slurm import SlurmBackend
 from prune.sweep.snapshot import take_snapshot
+from prune.sweep.submission import read_submission
 from prune.sweep.summary import print_failures, print_summary
 
 INTERRUPTED = 130
@@ -47,7 +48,8 @@ def launch_sweep(plan: Sequence[PlannedCell], executor: Callable[..., Any]) -> i
     marks = _submit(to_start, backend)
     if not hardware.wait:
         for cell in to_start + going_on:
-            print(f"{cell.directory.path.name}: {backend.name_of(cell.directory) or cell.place}")
+            submission = read_submission(cell.directory)
+            print(f"{cell.directory.path.name}: {cell.place if submission is None else submission.name}")
         print(backend.how_to_look(plan[0].directory.path.parent))
         return 0
     monitor = Monitor([cell.directory for cell in to_start + going_on], backend)

@@ -19,7 +19,7 @@ from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 from prune.sweep.cell_job import OFFLINE, CellJob
 from prune.sweep.slurm_queue import GONE, JobState
-from prune.sweep.submission import read_submission, write_submission
+from prune.sweep.submission import write_submission
 
 NO_LIMIT_MINUTES = 10 * 365 * 24 * 60
 """submitit ends local jobs after a time; ours have none."""
@@ -118,10 +118,6 @@ class LocalBackend:
             return "was told to stop"
         code = self._ended.get(directory.path)
         return "was killed, or its process ended without a result" + (f" (exit code {code})" if code else "")
-
-    def name_of(self, directory: RunDirectory) -> str:
-        submission = read_submission(directory)
-        return f"process {submission.job_id}" if submission is not None else ""
 
     def not_started(self) -> list[RunDirectory]:
         return [directory for _, directory in self._queue]

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from prune.base.files import read_json, read_jsonl
 from prune.config.schema import RunConfig
-from prune.pruning.schedule import position
-from prune.rundir.directory import RunDirectory
+from prune.rundir.directory import RunDirectory, RunRecord, read_run
 from prune.rundir.identity import run_directory
 from prune.rundir.lock import holder
-from prune.sweep.slurm_queue import queue_states
-from prune.sweep.submission import Submission, read_submission
+from prune.sweep.slurm_queue import JobState
+from prune.sweep.submission import read_submission, slurm_jobs
 from prune.sweep.summary import wide_enough
-from prune.sweep.work import epochs_in_all, flops_left
+from prune.sweep.work import flops_left
 
 Standing = Literal["new", "resumable", "done", "running", "queued"]
 
@@ -59,52 +57,32 @@ def make_plan(configs: Iterable[RunConfig]) -> list[PlannedCell]:
         UserError: if another version of this program wrote a cell's directory.
     """
     cells = {run_directory(config).path: config for config in configs}
-    queued = _queued([run_directory(config) for config in cells.values()])
-    return [_plan(config, queued) for config in cells.values()]
+    runs = [_record(config, RunDirectory(path)) for path, config in cells.items()]
+    started = [run.directory for run in runs if run.status.get("status") in ("queued", "preempted", "running", "lost")]
+    jobs = slurm_jobs(started) or {}
+    return [_plan(config, run, jobs.get(path)) for (path, config), run in zip(cells.items(), runs, strict=True)]
 
 
-def _plan(config: RunConfig, queued: dict[str, str]) -> PlannedCell:
-    directory = run_directory(config)
-    directory.check_format()
-    status: dict[str, Any] = read_json(directory.status) or {}
-    total = epochs_in_all(config)
-    if status.get("status") == "done":
-        return PlannedCell(config, directory, "done", (config.schedule.states, 0), 0, 0.0)
-    epochs_done = min(len(read_jsonl(directory.metrics)), total)
-    standing: Standing = "resumable" if epochs_done or directory.last.exists() else "new"
-    place, locked = "", holder(directory.lock)
+def _record(config: RunConfig, directory: RunDirectory) -> RunRecord:
+    """The run as its files tell it; without files, as one that has done nothing."""
+    if directory.config.exists():
+        return read_run(directory.path)
+    return RunRecord(directory, config.model_dump(mode="json"), metrics=[], states=[])
+
+
+def _plan(config: RunConfig, run: RunRecord, job: JobState | None) -> PlannedCell:
+    directory = run.directory
+    if run.done:
+        return PlannedCell(config, directory, "done", (run.planned_states, 0), 0, 0.0)
+    standing: Standing = "resumable" if run.metrics or directory.last.exists() else "new"
+    place, locked, submission = "", holder(directory.lock), read_submission(directory)
     if locked is not None:
         standing = "running"
         place = f"job {locked['job_id']} on {locked['host']}" if locked.get("job_id") else f"on {locked['host']}"
-    elif directory.path.name in queued:
-        standing, place = "queued", f"job {queued[directory.path.name]}"
-    return PlannedCell(
-        config,
-        directory,
-        standing,
-        position(vars(config.schedule), epochs_done),
-        total - epochs_done,
-        flops_left(config, epochs_done),
-        place,
-    )
-
-
-def _queued(directories: Sequence[RunDirectory]) -> dict[str, str]:
-    """Runs (by name) that an earlier submission still has in SLURM's queue → their job."""
-    submitted: dict[str, Submission] = {}
-    for directory in directories:
-        submission = read_submission(directory)
-        status = (read_json(directory.status) or {}).get("status")
-        if submission is not None and submission.executor == "slurm" and status in ("queued", "preempted", "running"):
-            submitted[directory.path.name] = submission
-    states = queue_states([submission.job_id for submission in submitted.values()]) if submitted else None
-    if states is None:
-        return {}
-    return {
-        name: submission.job_id
-        for name, submission in submitted.items()
-        if submission.job_id in states and not states[submission.job_id].over
-    }
+    elif submission is not None and job is not None and not job.over:
+        standing, place = "queued", submission.name
+    left = flops_left(config, len(run.metrics))
+    return PlannedCell(config, directory, standing, run.position, run.epochs_left, left, place)
 
 
 def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> None:

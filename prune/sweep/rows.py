@@ -62,8 +62,6 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
         ended: how the job of a run ended that is not running any more and did not finish.
     """
     status, states = run.status, run.planned_states
-    total = run.planned_epochs
-    done = min(len(run.metrics), total)
     state, epoch = run.position
     word, error = status.get("status", "queued"), status.get("error")
     submission = read_submission(run.directory)
@@ -84,11 +82,11 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
         states=states,
         epoch=epoch,
         epochs=run.epochs_of(min(state, states - 1)),
-        epochs_done=done,
-        epochs_total=total,
+        epochs_done=run.planned_epochs - run.epochs_left,
+        epochs_total=run.planned_epochs,
         val_accuracy=run.metrics[-1]["val_accuracy"] if run.metrics else None,
         test_accuracy=run.states[-1]["test_accuracy_best"] if run.states else None,
-        eta_seconds=_eta(run.metrics, total - done) if running else None,
+        eta_seconds=_eta(run) if running else None,
         executor=submission.executor if submission is not None else None,
         job=submitted or status.get("job_id"),
         node=(status.get("node") or status.get("host")) if not word.startswith("queued") else None,
@@ -96,9 +94,9 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
     )
 
 
-def _eta(metrics: list[dict[str, Any]], left: int) -> float | None:
-    recent = [line["seconds"] for line in metrics[-RECENT_EPOCHS:]]
-    return left * sum(recent) / len(recent) if recent else None
+def _eta(run: RunRecord) -> float | None:
+    recent = [line["seconds"] for line in run.metrics[-RECENT_EPOCHS:]]
+    return run.epochs_left * sum(recent) / len(recent) if recent else None
 
 
 def table_of(rows: Iterable[Row], title: str) -> Table:

@@ -14,8 +14,8 @@ from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 from prune.sweep.cell_job import CellJob
-from prune.sweep.slurm_queue import GONE, JobState, how_it_ended, in_words, queue_states
-from prune.sweep.submission import read_submission, write_submission
+from prune.sweep.slurm_queue import JobState, how_it_ended, in_words
+from prune.sweep.submission import read_submission, slurm_jobs, write_submission
 
 
 class SlurmBackend:
@@ -88,21 +88,11 @@ class SlurmBackend:
         return config.model_copy(update={"hardware": hardware.model_copy(update={"threads": hardware.cpus})})
 
     def poll(self, directories: Sequence[RunDirectory]) -> dict[Path, JobState] | None:
-        jobs = {}
-        for directory in directories:
-            submission = read_submission(directory)
-            if submission is not None and submission.executor == "slurm":
-                jobs[directory.path] = submission.job_id
-        states = queue_states(list(jobs.values()))
-        return None if states is None else {path: states.get(job_id, GONE) for path, job_id in jobs.items()}
+        return slurm_jobs(directories)
 
     def verdict(self, directory: RunDirectory) -> str:
         submission = read_submission(directory)
         return in_words(how_it_ended(submission.job_id)) if submission is not None else "has no job"
-
-    def name_of(self, directory: RunDirectory) -> str:
-        submission = read_submission(directory)
-        return f"job {submission.job_id}" if submission is not None else ""
 
     def not_started(self) -> list[RunDirectory]:
         return []

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -13,10 +14,10 @@ from rich.live import Live
 from rich.text import Text
 
 from prune.base.errors import UserError
-from prune.rundir.directory import RunRecord, find_runs
+from prune.rundir.directory import RunRecord, find_runs, read_runs, run_folders
 from prune.sweep.rows import Row, counts, row_of, table_of
-from prune.sweep.slurm_queue import GONE, JobState, in_words, queue_states
-from prune.sweep.submission import read_submission
+from prune.sweep.slurm_queue import JobState, in_words
+from prune.sweep.submission import slurm_jobs
 from prune.sweep.summary import wide_enough
 
 WATCH_SECONDS = 2.0
@@ -37,52 +38,41 @@ def run(arguments: argparse.Namespace) -> int:
     """Show the table; 0 whatever the runs' fate."""
     if arguments.json and arguments.watch:
         raise UserError("--json and --watch do not go together; give one of them.")
+    runs = find_runs(arguments.sweep)
     if arguments.json:
-        json.dump([row.to_json() for row in read_rows(arguments.sweep)], sys.stdout, indent=2)
+        json.dump([row.to_json() for row in rows_of(runs)], sys.stdout, indent=2)
         print()
         return 0
     console = wide_enough(Console())
     if not arguments.watch:
-        console.print(_view(read_rows(arguments.sweep), arguments.sweep))
+        console.print(_view(rows_of(runs), arguments.sweep))
         return 0
     try:
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                rows = read_rows(arguments.sweep)
+                rows = rows_of(runs)
                 live.update(_view(rows, arguments.sweep), refresh=True)
                 if all(row.over for row in rows):
                     return 0
                 time.sleep(WATCH_SECONDS)
+                runs, _ = read_runs(run_folders(arguments.sweep))
     except KeyboardInterrupt:
         return 0
 
 
-def read_rows(sweep: Path) -> list[Row]:
-    """A row for every run below a sweep's folder."""
-    runs = find_runs(sweep)
-    queue = _queue(runs)
-    return [_row(run, queue) for run in runs]
+def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
+    """A row for each run. SLURM tells of those that wait for a job, where there is SLURM."""
+    waiting = [run.directory for run in runs if run.status.get("status") in ("queued", "preempted")]
+    jobs = slurm_jobs(waiting) or {}
+    return [_row(run, jobs.get(run.directory.path)) for run in runs]
 
 
-def _row(run: RunRecord, queue: dict[str, JobState]) -> Row:
-    job = queue.get(run.id)
+def _row(run: RunRecord, job: JobState | None) -> Row:
     if job is None:
         return row_of(run)
     if job.over:
         return row_of(run, ended=in_words(job))
     return row_of(run, f"queued ({job.reason})" if job.state == "PENDING" and job.reason else None)
-
-
-def _queue(runs: list[RunRecord]) -> dict[str, JobState]:
-    """SLURM's view of the runs that wait for a job, by their names; nothing where there is no SLURM."""
-    jobs = {}
-    for run in runs:
-        submission = read_submission(run.directory)
-        waits = run.status.get("status") in ("queued", "preempted")
-        if waits and submission is not None and submission.executor == "slurm":
-            jobs[run.id] = submission.job_id
-    states = queue_states(list(jobs.values())) if jobs else None
-    return {} if states is None else {run: states.get(job_id, GONE) for run, job_id in jobs.items()}
 
 
 def _view(rows: list[Row], sweep: Path) -> Group:

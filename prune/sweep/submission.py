@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prune.base.files import read_json, write_json
 from prune.rundir.directory import RunDirectory
 from prune.rundir.status import now
+from prune.sweep.slurm_queue import GONE, JobState, queue_states
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Submission:
     result: str
     submitted: str
     verdict: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The job, for a person: `job 7_0`, `process 4711`."""
+        return f"{'job' if self.executor == 'slurm' else 'process'} {self.job_id}"
 
 
 def read_submission(directory: RunDirectory) -> Submission | None:
@@ -57,6 +64,14 @@ def write_verdict(directory: RunDirectory, verdict: str) -> None:
     submission = read_submission(directory)
     if submission is not None:
         write_json(directory.submission, asdict(replace(submission, verdict=verdict)))
+
+
+def slurm_jobs(directories: Iterable[RunDirectory]) -> dict[Path, JobState] | None:
+    """The job of each run that was submitted to SLURM, `GONE` if SLURM no longer knows it; None without an answer."""
+    submissions = ((directory.path, read_submission(directory)) for directory in directories)
+    jobs = {path: found.job_id for path, found in submissions if found is not None and found.executor == "slurm"}
+    states = queue_states(list(jobs.values()))
+    return None if states is None else {path: states.get(job_id, GONE) for path, job_id in jobs.items()}
 
 
 def log_of(directory: RunDirectory) -> Path | None:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from prune.rundir.directory import RunDirectory, RunRecord, read_run
+from prune.rundir.directory import RunDirectory, RunRecord, read_runs
 from prune.rundir.status import effective_status
 
 LAST_LINES = 8
@@ -26,9 +26,9 @@ def print_summary(directories: Sequence[RunDirectory], console: Console | None =
     for heading in ("state 0", "best (state)", "last (state)", "parameters", "MACs", "seconds"):
         table.add_column(heading, justify="right")
     table.add_column("status")
-    for directory in directories:
-        if directory.config.exists():
-            table.add_row(*_row(read_run(directory.path)))
+    runs, _ = read_runs(directory.path for directory in directories if directory.config.exists())
+    for run in runs:
+        table.add_row(*_row(run))
     console.print(table)
     for folder in sorted({str(directory.path.parent) for directory in directories}):
         console.print(f"Files: {folder}", soft_wrap=True, highlight=False)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prune.base.errors import UserError
-from prune.rundir.directory import find_runs
-from prune.tracking_wandb.points import dataset_label
+from prune.base.text import flatten
+from prune.rundir.directory import RunDirectory, run_folders
+from prune.tracking_wandb.points import dataset_of
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import LinePlot
@@ -30,7 +31,7 @@ class Contents:
     """What the view is about.
 
     Attributes:
-        datasets: labels as in `dataset_label`; a section each.
+        datasets: labels as in `points.dataset_of`; a section each.
         keys: dotted configuration keys, the columns of the parallel coordinates.
         group_by: the key whose values are the lines of a panel, each the mean of its runs.
         mixed: keys that vary beside dataset, seed and `group_by`: runs that differ in them share a line.
@@ -44,20 +45,19 @@ class Contents:
 
 def contents(outputs: Path, sweep: str | None, group_by: str = METHOD) -> Contents:
     """Datasets and varied keys of the runs below `outputs` (one sweep or all); without any, every known dataset."""
-    folders = [outputs / sweep] if sweep else sorted(path.parent.parent for path in outputs.glob("*/*/config.yaml"))
+    folders = [outputs / sweep] if sweep else sorted(path for path in outputs.glob("*") if path.is_dir())
     configs: list[dict[str, Any]] = []
-    for folder in dict.fromkeys(folders):
-        # The runs may be on another machine; the view needs none of them here.
-        with suppress(UserError):
-            configs += [record.config for record in find_runs(folder)]
-    if not configs:
+    for run in [run for folder in folders for run in run_folders(folder)]:
+        with suppress(UserError):  # a run of another version of this program
+            configs.append(RunDirectory(run).read_config())
+    if not configs:  # the runs may be on another machine; the view needs none of them here
         from prune.base.registries import DATASETS
 
         return Contents(tuple(DATASETS.names()), DEFAULT_KEYS, group_by)
     varied = _varied(configs)
     first = [key for key in DEFAULT_KEYS if key in varied or key == METHOD]
     keys = (*first, *sorted(varied - set(first)))
-    datasets = tuple(sorted({dataset_label(config) for config in configs}))
+    datasets = tuple(sorted({dataset_of(config) for config in configs}))
     mixed = tuple(key for key in keys if key not in ("seed", METHOD, group_by) and not key.startswith("dataset."))
     return Contents(datasets, keys, group_by, mixed)
 
@@ -68,7 +68,7 @@ def _varied(configs: list[dict[str, Any]]) -> set[str]:
     Of the keys below `method` and `dataset` only those that differ between runs of the same one: two methods have
     different defaults, which is the difference between the methods and not one more.
     """
-    rows = [dict(_flatten(config)) for config in configs]
+    rows = [flatten(config) for config in configs]
     result = {key for key in _differing(rows) if key.split(".")[0] not in ("method", "dataset", *_NOT_SWEPT)}
     for section in ("method", "dataset"):
         names = sorted({row[f"{section}.name"] for row in rows})
@@ -190,11 +190,3 @@ def _config_path(key: str) -> str:
     """How the runs table addresses a nested configuration key: `method.name` is `method.value.name`."""
     first, _, rest = key.partition(".")
     return f"{first}.value" + (f".{rest}" if rest else "")
-
-
-def _flatten(value: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, dict):
-            yield from _flatten(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item

@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prune.base.errors import UserError
 from prune.base.files import read_json
+from prune.base.registries import DATASETS
+from prune.base.text import dataset_label, flatten, ranges
+from prune.pruning.schedule import epochs_before
 from prune.rundir.directory import RunDirectory, RunRecord
 
 AXES = ("epoch", "state")
 """Metrics against which `epoch/…` and `state/…` are drawn: epochs finished in the whole run, and the state."""
 
-UNIT_COLUMNS = ["kind", "block", "kept", "indices"]
-"""Columns of a state's table of kept units: one row a block and kind, `indices` as in the dense model."""
+UNIT_COLUMNS = ["kind", "block", "group", "of", "kept", "indices"]
+"""Columns of a state's table of units: one row a group; `of` its units in the dense model, `indices` those kept, in short."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def identity(config: dict[str, Any], directory: RunDirectory) -> RunIdentity:
         id=hashlib.sha256(f"{sweep}/{run}".encode()).hexdigest()[:16],
         name=run,
         group=sweep,
-        job_type=dataset_label(config),
+        job_type=dataset_of(config),
         tags=(str(config["method"]["name"]), str(config["model"]["name"])),
     )
 
@@ -46,12 +50,15 @@ def axis_globs(config: dict[str, Any]) -> list[tuple[str, str]]:
     return [(axis, f"{prefix}{axis}/*") for axis in AXES for prefix in _prefixes(config)]
 
 
-def dataset_label(config: dict[str, Any]) -> str:
-    """The dataset's name; for a folder of images with the folder's name, since two folders are two datasets."""
-    dataset = config["dataset"]
-    if dataset["name"] == "image_folder" and dataset.get("root"):
-        return f"image_folder-{Path(dataset['root']).name}"
-    return str(dataset["name"])
+def dataset_of(config: dict[str, Any]) -> str:
+    """The label of a configuration's dataset; with its folder's name where that chooses the images."""
+    section = config["dataset"]
+    name = str(section["name"])
+    try:
+        chosen_by_folder = DATASETS.load(name).Options.model_construct(**section).root_counts
+    except UserError:  # a dataset of a package that is not installed here
+        chosen_by_folder = False
+    return dataset_label(name, section.get("root") if chosen_by_folder else None)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class History:
 
     def add_epoch(self, line: dict[str, Any]) -> None:
         """A line of metrics.jsonl. One that was there before (a replayed epoch) replaces it."""
-        self.epochs[self._epochs_before(int(line["state"])) + int(line["epoch"]) + 1] = line
+        self.epochs[self._before(int(line["state"])) + int(line["epoch"]) + 1] = line
 
     def add_state(self, line: dict[str, Any], units: list[list[Any]] | None) -> None:
         """A line of states.jsonl and what `unit_rows` found in the folder of the state's models."""
@@ -106,11 +113,11 @@ class History:
 
     def points(self, first: int = 0) -> Iterator[Point]:
         """The complete points whose step is at least `first`, in order."""
-        ends = {self._epochs_before(state + 1): state for state in range(self.config["schedule"]["states"])}
+        ends = {self._before(state + 1): state for state in range(self.config["schedule"]["states"])}
         finished = {
             step: state
             for step, state in ends.items()
-            if state in self.states and (step in self.epochs or self._epochs_before(state) == step)
+            if state in self.states and (step in self.epochs or self._before(state) == step)
         }
         for step in sorted(self.epochs.keys() | finished.keys()):
             if step < first or (step in ends and step not in finished):
@@ -120,13 +127,12 @@ class History:
             yield Point(step, values, state, None if state is None else self.units.get(state))
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """`state_XX` → that state's line, for W&B's summary."""
-        return {f"state_{state:02d}": _known(line) for state, line in sorted(self.states.items())}
+        """`state_XX` → that state's values, for W&B's summary."""
+        return {f"state_{state:02d}": _measured(line) for state, line in sorted(self.states.items())}
 
-    def _epochs_before(self, state: int) -> int:
-        schedule = self.config["schedule"]
-        epochs, first = int(schedule["epochs"]), schedule.get("epochs_first")
-        return 0 if state == 0 else (epochs if first is None else int(first)) + (state - 1) * epochs
+    def _before(self, state: int) -> int:
+        """Epochs of all states before this one."""
+        return epochs_before(self.config["schedule"], state)
 
     def _epoch_values(self, step: int) -> dict[str, Any]:
         if step not in self.epochs:
@@ -140,7 +146,7 @@ class History:
         return {"state": state} | self._named("state", {key: line[key] for key in line if key != "state"})
 
     def _named(self, axis: str, line: dict[str, Any]) -> dict[str, Any]:
-        return {f"{prefix}{axis}/{key}": value for prefix in _prefixes(self.config) for key, value in _known(line).items()}
+        return {f"{prefix}{axis}/{key}": value for prefix in _prefixes(self.config) for key, value in _measured(line).items()}
 
     def _drop_and_recovery(self, state: int) -> dict[str, float]:
         """Change of validation accuracy, in percentage points, by pruning (negative: lost) and from there to the end."""
@@ -159,33 +165,23 @@ class History:
 
 
 def unit_rows(folder: Path) -> list[list[Any]] | None:
-    """Rows of `UNIT_COLUMNS`, one for each block and kind, from `folder`/pruned.json; None if it is not there."""
+    """Rows of `UNIT_COLUMNS`, one for each group, from `folder`/pruned.json; None if it is not there."""
     pruned = read_json(folder / "pruned.json")
     if pruned is None:
         return None
     return [
-        [kind, block, len(kept), ranges(kept)]
-        for kind, blocks in (("head", pruned["heads"]), ("neuron", pruned["neurons"]))
-        for block, kept in enumerate(blocks)
+        [units["kind"], units["block"], name, units["units"], len(units["kept"]), ranges(units["kept"], "-", ",")]
+        for name, units in pruned["groups"].items()
     ]
-
-
-def ranges(indices: list[int]) -> str:
-    """Ascending indices in short: [0, 1, 2, 5] is `0-2,5`."""
-    spans: list[list[int]] = []
-    for index in indices:
-        if spans and index == spans[-1][1] + 1:
-            spans[-1][1] = index
-        else:
-            spans.append([index, index])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
 
 
 def _prefixes(config: dict[str, Any]) -> tuple[str, str]:
     # A panel of a saved view draws every run that has its metric and cannot choose among them. Under its dataset's name
     # a metric belongs to that dataset's runs only, which is what makes a section for each dataset possible.
-    return "", f"{dataset_label(config)}/"
+    return "", f"{dataset_of(config)}/"
 
 
-def _known(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if value is not None}
+def _measured(line: dict[str, Any]) -> dict[str, Any]:
+    """A line's values that are not null, one a name (`kept/heads`). The counts of each group are in the units table."""
+    flat = flatten({key: value for key, value in line.items() if key != "groups"}, "/")
+    return {key: value for key, value in flat.items() if value is not None}

@@ -31,35 +31,22 @@ RETRY_SECONDS = 600.0
 _failed_at: float | None = None
 
 
-class Tracker:
-    """Does nothing: `logger=none`, and the interface."""
+def make_wandb_tracker(config: RunConfig, directory: RunDirectory) -> WandbTracker | None:
+    """The live logger; None where W&B is disabled or cannot be used.
 
-    def epoch(self, line: dict[str, Any]) -> None:
-        """A line of metrics.jsonl was written."""
-
-    def state(self, line: dict[str, Any], folder: Path) -> None:
-        """A state is finished; `folder` holds its models and pruned.json."""
-
-    def finish(self, status: str) -> None:
-        """The run ends here: done | failed | preempted."""
-
-
-def make_tracker(config: RunConfig, directory: RunDirectory) -> Tracker:
-    """The tracker that `logger` asks for. Call it once the files in `directory` are what the run goes on from.
-
-    What they hold and W&B does not is sent first, so a run that was killed, or logged nothing before, has no gap.
+    What the run's files hold and W&B does not is sent first, so a run that was killed, or logged nothing before, has no gap.
     """
     mode = resolve_mode(config.logger.mode)
-    if config.logger.name == "none" or mode == "disabled":
-        return Tracker()
+    if mode == "disabled":
+        return None
     try:
         return WandbTracker(config, directory, mode)
     except Exception as error:  # whatever it is, it must not stop a training run
         log.warning("W&B logging is off for this run: %s", without_key(error))
-        return Tracker()
+        return None
 
 
-class WandbTracker(Tracker):
+class WandbTracker:
     """Sends to W&B from a thread of its own, so that no call waits for the network, for a disk or for an import."""
 
     def __init__(self, config: RunConfig, directory: RunDirectory, mode: str):
@@ -81,18 +68,25 @@ class WandbTracker(Tracker):
         self._thread.start()
 
     def epoch(self, line: dict[str, Any]) -> None:
+        """A line of metrics.jsonl was written."""
         self._events.put(partial(self._history.add_epoch, dict(line)))
 
     def state(self, line: dict[str, Any], folder: Path) -> None:
-        # pruned.json is read now: checkpoint.keep may have removed it by the time the thread gets there.
-        self._events.put(partial(self._history.add_state, dict(line), unit_rows(folder)))
+        """A state is finished; `folder` holds its models and pruned.json."""
+        self._events.put(partial(self._add_state, dict(line), folder))
 
     def finish(self, status: str) -> None:
-        """End the W&B run. Returns at once when offline, else after at most the time that W&B's answers may take."""
+        """End the W&B run as done | failed | preempted.
+
+        Returns at once when offline, else after at most the time that W&B's answers may take.
+        """
         self._events.put(partial(setattr, self, "_status", status))
         self._thread.join(INIT_SECONDS + FINISH_SECONDS + 5)
         if self._thread.is_alive():
             log.warning("W&B did not answer in time; `python -m prune wandb-sync` sends what is missing.")
+
+    def _add_state(self, line: dict[str, Any], folder: Path) -> None:
+        self._history.add_state(line, unit_rows(folder))
 
     def _work(self) -> None:
         """The thread: the only one that touches the history and the session once it has begun."""

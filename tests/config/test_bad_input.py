@@ -14,9 +14,9 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import save_file
 
-from prune.sweep.hydra_errors import in_one_sentence
-from prune.sweep.entry import run_single
 from prune.architectures.build import build_model
+from prune.sweep.entry import run_single
+from prune.sweep.hydra_errors import in_one_sentence
 from tests.conftest import CONF, TINY_RUN, compose_config
 
 ROOT = CONF.parent
@@ -29,7 +29,9 @@ TABLE = [
     ("schedule.target=1", "schedule.target=1 must be a number above 0 and below 1"),
     ("schedule.target=-0.2", "schedule.target=-0.2 must be a number above 0"),
     ("schedule.target=most", "schedule.target=most must be a number above 0"),
-    ("schedule.target_heads=1.5", "schedule.target_heads=1.5 must be a number above 0 and below 1 or null"),
+    ("schedule.targets={heads:1.5}", "schedule.targets={heads: 1.5} must be a map in braces, each value a number above 0 and"),
+    ("schedule.targets=0.5", "schedule.targets=0.5 must be a map in braces, each value a number above 0 and below 1 or null"),
+    ("schedule.targets={head:0.5}", "schedule.targets names head, which this model does not have; it has heads, neurons"),
     ("schedule.states=1", "schedule.states=1 must be a whole number of at least 2"),
     ("schedule.states=2.5", "schedule.states=2.5 must be a whole number"),
     ("schedule.epochs=0", "schedule.epochs=0 must be a whole number of at least 1"),
@@ -43,7 +45,8 @@ TABLE = [
     ("method.criterion=magnitud", "one of activation, group_magnitude, magnitude, random, remaining, remaining_count, taylor"),
     ("method.scope=local", "method.scope=local must be one of global, layer"),
     ("method.pools=both", "method.pools=both must be one of separate, joint"),
-    ("method.targets=heads", "method.targets=heads must be one of both, head, mlp"),
+    ("method.targets=heads", "method.targets=heads must be all or a list in brackets, each text"),
+    ("method.targets=[head,neurons,mlp]", "method.targets names head, mlp, which this model does not have; it has heads, neurons"),
     ("method=rsst method.penalty.schedule=e", "must be one of exp_custom_exponents, exp_custom, x, x^2, x^3, exp"),
     ("method=reffil", "method=reffil must be one of dense, refill, rsst"),
     ("schedule=quadratic", "schedule=quadratic must be one of constant, cubic, geometric, linear"),
@@ -67,7 +70,7 @@ TABLE = [
     ("method.min_per_block=-1", "method.min_per_block=-1 must be a whole number of at least 0 or auto"),
     ("method.min_per_block=3", "method.min_per_block=3 does not fit: state 1 keeps 4 heads in 2 blocks of 4"),
     ("method.pools=joint method.criterion=activation", "method.criterion=activation cannot be compared"),
-    ("method.pools=joint method.targets=mlp", "method.pools=joint ranks heads with neurons, so it needs method.targets=both"),
+    ("method.pools=joint method.targets=[neurons]", "so it needs method.targets=all, not [neurons]"),
     ("method.pools=joint method.scope=layer", "it needs method.scope=global"),
     # keys that are not there: with + our schema says so, without it Hydra would
     ("+schedule.targt=0.5", "schedule.targt is not a key of this configuration (did you mean schedule.target?)"),
@@ -84,7 +87,8 @@ TABLE = [
     ("+method.ramp=0.5", "method.ramp is not a key of this configuration (it is one of method=rsst)"),
     ("+optim.nonsense=1", "optim.nonsense is not a key of this configuration (optim has name, lr, "),
     ("~model.depth", "model.depth is missing"),
-    ("~method.name", "method.name is missing"),
+    ("~method.name", "method.name is missing; choose one of dense, refill, rsst"),
+    ("~model.family", "model.family is missing; choose one of vit"),
     ("dataset=image_folder", "dataset.root is missing; give dataset.root=VALUE"),
     ("optim.lr=[", "optim.lr=[ cannot be read"),
     ("method=rsst method.penalty.schedule=x^2", """as in "method.penalty.schedule='x^2'\""""),
@@ -96,6 +100,7 @@ TABLE = [
     ("optim.warmup_epochs=3", "optim.warmup_epochs=3 is longer than a state (schedule.epochs=2)"),
     ("optim.batch_size=1204", "optim.batch_size=1204 is larger than the training split, which has 1203 images"),
     # model
+    ("model.family=resnet", "model.family='resnet' is not known; choose one of vit"),
     ("model.name=vit_smal_patch16_224", "is not a timm model"),
     ("model.name=resnet18", "model.name='resnet18' is not a ViT"),
     ("model.name=vit_tiny_patch16_224", "set model.depth=12"),
@@ -146,7 +151,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     broken.write_bytes(broken.read_bytes()[:200])
     found["file"].write_text("a file where a folder should be")
     config = compose_config(base / "outputs", *TINY_RUN)
-    tensors = build_model(config.model, config.shape(), seed=0).state_dict()
+    tensors = build_model(config.architecture(), seed=0).state_dict()
     save_file({**tensors, "blocks.1.mlp.fc1.weight": tensors["blocks.1.mlp.fc1.weight"][1:].clone()}, found["other_shape"])
     save_file(tensors, found["fitting"])
     save_file({name: tensor for name, tensor in tensors.items() if name != "blocks.0.attn.qkv.bias"}, found["lacking"])

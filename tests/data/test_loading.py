@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from prune.base.errors import UserError
 from prune.data.base import ArraySplit, DataFacts, Splits
-from prune.data.digits import Digits
 from prune.data.loading import PADDING_LABEL, ResidentLoader, all_crops, augment_batch
 from prune.data.options import Augment
-from prune.data.statistics import data_facts
-from prune.base.errors import UserError
-from prune.engine.job import prepare
-from prune.architectures.build import build_model
-from prune.rundir.directory import RunDirectory
-from prune.engine.state import PruningState
-from prune.engine.stop import Stop
-from prune.engine.train import EpochSums, train_epoch
-from prune.pruning.units import KeepSet
-from tests.conftest import Compose
 
 CPU = torch.device("cpu")
 BOTH = Augment(crop_padding=2, flip=True)
@@ -80,59 +69,6 @@ def test_training_images_have_mean_zero_and_std_one() -> None:
     # Sums of float32 numbers.
     assert images.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
     assert images.std((0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
-
-
-def test_facts_are_the_training_splits_moments(compose: Compose, tmp_path: Path) -> None:
-    config = compose("dataset=digits")
-    dataset = Digits(config.dataset)
-    splits = dataset.load()
-    assert isinstance(splits.train, ArraySplit)
-    facts = data_facts(tmp_path / "data.json", dataset, splits, workers=0)
-    mean, std = moments(splits.train.images)
-    assert facts.mean == pytest.approx(mean.tolist(), rel=1e-12)
-    assert facts.std == pytest.approx(std.tolist(), rel=1e-12)
-    assert data_facts(tmp_path / "data.json", dataset, splits, workers=0) == facts
-
-
-def test_normalisation_reaches_the_model(compose_tiny: Compose, tmp_path: Path) -> None:
-    """What the patch embedding of a real run is given, over an epoch of training."""
-    config = compose_tiny("method=dense")
-    job = prepare(config, RunDirectory(tmp_path), Stop(), threads=1)
-    state = PruningState(job, 0, build_model(config.model, job.shape, 0), KeepSet.dense(job.shape))
-    seen: list[Tensor] = []
-    state.model.patch_embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    state.start_training()
-    train_epoch(state, 0, 0, EpochSums.empty(job.loader.steps_per_epoch, CPU), lambda _: None)
-    images = torch.cat(seen)
-    assert len(images) == 1203 // 128 * 128
-    # All training images but the 51 that no whole batch holds: their absence moves the mean by a few thousandths.
-    assert abs(images.mean()) < 0.01
-    assert abs(images.std() - 1) < 0.01
-    seen.clear()
-    state.measure("test")
-    test = torch.cat(seen)
-    assert abs(test.mean()) < 0.1  # by the training split's moments, which are close to the test split's
-    assert abs(test.std() - 1) < 0.1
-
-
-def test_evaluation_is_the_mean_over_every_image_once(compose_tiny: Compose, tmp_path: Path) -> None:
-    """Loss and accuracy of a real run, whatever the batch size, against one pass over scikit-learn's digits."""
-    config = compose_tiny("method=dense", "hardware.eval_batch_size=50")
-    job = prepare(config, RunDirectory(tmp_path), Stop(), threads=1)
-    state = PruningState(job, 0, build_model(config.model, job.shape, 0), KeepSet.dense(job.shape))
-    splits = Digits(config.dataset).load()
-    assert isinstance(splits.train, ArraySplit)
-    mean, std = splits.train.images.mean() / 255, splits.train.images.std() / 255
-    for name in ("val", "test"):
-        split = splits.of(name)
-        images = torch.from_numpy((split.images / 255 - mean) / std).to(torch.float32)
-        with torch.no_grad():
-            chances = torch.softmax(state.model.eval()(images).double(), dim=1).numpy()
-        right = [chance.argmax() == label for chance, label in zip(chances, split.labels, strict=True)]
-        losses = [-np.log(chance[label]) for chance, label in zip(chances, split.labels, strict=True)]
-        loss, accuracy = state.measure(name)
-        assert accuracy == pytest.approx(100 * sum(right) / len(right))
-        assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)  # float32 logits and sums
 
 
 # ---- augmentation -------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from prune.base.files import read_jsonl
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TIMINGS = ("seconds", "images_per_second")
 
 

@@ -1,65 +1,25 @@
-"""Learning rates against torch's own schedulers; the optimiser's state through removal and through a checkpoint."""
+"""The optimiser's state through removal and through a checkpoint, against torch's own optimisers."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
-from prune import optim
-from prune.pruning.compact import compact
 from prune.config.optim import OptimConfig
-from prune.config.optim import learning_rate
-from prune.pruning.units import KeepSet
+from prune.engine import optim
+from prune.pruning.compact import compact
 from tests.architectures.vits import MICRO, Units, batch, build, cut, hold_at_zero, keep_set, placed, random_units
 
 
 def config(**changes: Any) -> OptimConfig:
     values = {"name": "sgd", "lr": 0.02, "weight_decay": 0.01, "batch_size": 4, **changes}
     return OptimConfig.model_validate(values)
-
-
-STEPS = st.integers(1, 300)
-
-
-@settings(derandomize=True, max_examples=30, deadline=None)
-@given(STEPS, st.integers(0, 50), st.sampled_from([0.0, 0.01, 0.5]))
-def test_cosine_is_torchs_cosine_after_a_linear_warm_up(steps: int, warmup: int, final: float) -> None:
-    total = steps + warmup
-    rates = [learning_rate(config(lr_schedule="cosine", lr_final=final), step, total, warmup) for step in range(total)]
-    assert rates[:warmup] == pytest.approx([0.02 * (step + 1) / warmup for step in range(warmup)])
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.02)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps, eta_min=final * 0.02)
-    expected = []
-    for _ in range(steps):
-        expected.append(scheduler.get_last_lr()[0])
-        optimizer.step()
-        scheduler.step()
-    # Torch computes each rate from the one before, so its roundings add up over the steps.
-    assert rates[warmup:] == pytest.approx(expected, rel=1e-6, abs=1e-9)
-
-
-def test_cosine_by_hand() -> None:
-    cosine = config(lr_schedule="cosine", lr_final=0.1)
-    assert learning_rate(cosine, 0, 100, 0) == pytest.approx(0.02)
-    assert learning_rate(cosine, 50, 100, 0) == pytest.approx(0.02 * (0.1 + 0.9 / 2))
-    assert learning_rate(cosine, 25, 100, 0) == pytest.approx(0.02 * (0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2))
-    assert learning_rate(cosine, 100, 100, 0) == pytest.approx(0.002)
-
-
-def test_constant_with_and_without_warm_up() -> None:
-    assert {learning_rate(config(), step, 50, 0) for step in range(50)} == {0.02}
-    warm = [learning_rate(config(), step, 50, 4) for step in range(50)]
-    assert warm[:4] == pytest.approx([0.005, 0.01, 0.015, 0.02])
-    assert set(warm[4:]) == {0.02}
 
 
 @pytest.mark.parametrize("decay", ["all", "matrices"])
@@ -128,9 +88,9 @@ def test_removal_in_mid_training_leaves_the_kept_units_trajectory(name: str, uni
     train(ours, mine, 0, 4)
     train(full, theirs, 0, 4)
 
-    dense, keep = KeepSet.dense(MICRO), keep_set(units)
-    state = optim.slice_state(optim.state_by_name(mine, ours), dense, keep, MICRO.head_dim)
-    compact(ours, dense, keep)
+    keep = keep_set(units)
+    state = optim.slice_state(optim.state_by_name(mine, ours), MICRO.structure, MICRO.dense, keep)
+    compact(ours, MICRO.architecture, MICRO.dense, keep)
     mine = optim.make_optimizer(OPTIMISERS[name][0], ours)
     optim.load_state_by_name(mine, ours, state)
     hold_at_zero(full, MICRO, units)
@@ -151,7 +111,7 @@ def test_sliced_state_is_cut_index_by_index(name: str, keys: set[str]) -> None:
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
     state = copy.deepcopy(optim.state_by_name(optimizer, model))
-    sliced = optim.slice_state(state, KeepSet.dense(MICRO), keep_set(units), MICRO.head_dim)
+    sliced = optim.slice_state(state, MICRO.structure, MICRO.dense, keep_set(units))
     assert sliced.keys() == state.keys() == dict(model.named_parameters()).keys()
     with_units = {tensor: (dim, index) for tensor, dim, index in placed(MICRO, units)}
     for tensor, entry in state.items():

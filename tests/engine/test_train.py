@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from benchmarks.scale import MINI
 from benchmarks.workbench import dense_state, make_job
 from prune.config.optim import OptimConfig
-from prune.engine.train import compute_gradients
+from prune.engine.train import EpochSums, compute_gradients, train_epoch
+from tests.conftest import Compose
+from tests.engine.states import first_state
 
 
 class Remembering(nn.Linear):
@@ -39,11 +41,31 @@ def test_gradients_loss_and_hits_are_those_of_the_mean_cross_entropy(tmp_path: P
 
 
 def test_nothing_of_the_graph_is_alive_after_the_backward_pass(tmp_path: Path) -> None:
-    state = dense_state(make_job(tmp_path, MINI, "method=refill"))
-    job = state.job
-    layer = Remembering(job.shape.embed_dim, job.shape.classes)
+    job = make_job(tmp_path, MINI, "method=refill")
+    state = dense_state(job)
+    layer = Remembering(state.model.head.in_features, state.model.head.out_features)
     layer.load_state_dict(state.model.head.state_dict())
     state.model.head = layer
     kept = compute_gradients(state.model.train(), *next(iter(job.loader.training(0, 0, 0))), job.config.optim)
     assert layer.last() is None
     assert all(tensor.grad_fn is None for tensor in kept)
+
+
+def test_normalisation_reaches_the_model(compose_tiny: Compose, tmp_path: Path) -> None:
+    """What the patch embedding of a real run is given, over an epoch of training."""
+    job, state = first_state(compose_tiny("method=dense"), tmp_path)
+    seen: list[Tensor] = []
+    state.model.patch_embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    state.start_training()
+    sums = EpochSums.empty(job.loader.steps_per_epoch, job.device)
+    train_epoch(state, job.method, 0, 0, sums, lambda _: None)
+    images = torch.cat(seen)
+    assert len(images) == 1203 // 128 * 128
+    # All training images but the 51 that no whole batch holds: their absence moves the mean by a few thousandths.
+    assert abs(images.mean()) < 0.01
+    assert abs(images.std() - 1) < 0.01
+    seen.clear()
+    state.measure("test")
+    test = torch.cat(seen)
+    assert abs(test.mean()) < 0.1  # by the training split's moments, which are close to the test split's
+    assert abs(test.std() - 1) < 0.1

@@ -11,13 +11,14 @@ from typing import Any
 
 import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
-from prune.rundir.checkpoint import save_state
+from prune.architectures.base import Architecture, make_architecture
 from prune.pruning.compact import compact
+from prune.pruning.keepset import KeepSet
+from prune.rundir.checkpoint import save_state
 from prune.rundir.directory import RunDirectory
-from prune.architectures.shape import ViTShape
-from prune.pruning.units import KeepSet
+from tests.architectures.vits import Shape, keep_set, masked
 
 HEADS = [[0, 2], [1]]
 NEURONS = [[0, 3, 4, 17], [2, 40]]
@@ -29,9 +30,9 @@ class Saved:
     """A state's folder, and the models behind it: compact, and full-size with the pruned units at zero."""
 
     folder: Path
-    compact: VisionTransformer
-    masked: VisionTransformer
-    shape: ViTShape
+    compact: nn.Module
+    masked: nn.Module
+    architecture: Architecture
 
 
 def save_pruned(
@@ -45,71 +46,74 @@ def save_pruned(
 ) -> Saved:
     """Prune a ViT of two blocks, three heads and 48 neurons to `heads` and `neurons`, and save it as a run saves a state."""
     settings = {"embed_dim": 24, "depth": 2, "num_heads": 3, "mlp_ratio": 2.0, "class_token": True, **options}
-    shape = ViTShape(image_size, 4, channels, 5, 24, 2, 3, 48, settings["class_token"])
+    shape = Shape(image_size, 4, channels, 5, 24, 2, 3, 48, settings["class_token"])
     torch.manual_seed(7)
-    build = VisionTransformer(img_size=image_size, patch_size=4, in_chans=channels, num_classes=5, **settings)
-    return _save(run, build, shape, KeepSet.from_lists(heads, neurons), state, "custom", settings)
+    model = timm.models.VisionTransformer(img_size=image_size, patch_size=4, in_chans=channels, num_classes=5, **settings)
+    about = {"family": "vit", "name": "custom", "patch_size": 4, "global_pool": "token", **settings}
+    return _save_vit(run, model, shape, (_lists(heads), _lists(neurons)), state, about)
 
 
 def save_pruned_timm(run: Path) -> Saved:
     """The same for a model of timm's table, at other image and patch sizes than its own."""
-    shape = ViTShape((16, 16), 4, 1, 5, 192, 12, 3, 768)
+    shape = Shape((16, 16), 4, 1, 5, 192, 12, 3, 768)
     torch.manual_seed(7)
     model = timm.create_model(TIMM_NAME, img_size=16, patch_size=4, in_chans=1, num_classes=5)
-    keep = KeepSet.from_lists([[block % 3] for block in range(12)], [[block, 100, 767] for block in range(12)])
-    settings = {"embed_dim": 192, "depth": 12, "num_heads": 3, "mlp_ratio": 4.0, "class_token": True}
-    return _save(run, model, shape, keep, 1, TIMM_NAME, settings)
+    units = [[block % 3] for block in range(12)], [[block, 100, 767] for block in range(12)]
+    sizes = {"embed_dim": 192, "depth": 12, "num_heads": 3, "mlp_ratio": 4.0}
+    about = {"family": "vit", "name": TIMM_NAME, "patch_size": 4, "class_token": True, "global_pool": "token", **sizes}
+    return _save_vit(run, model, shape, units, 1, about)
 
 
-def _save(run: Path, model: VisionTransformer, shape: ViTShape, keep: KeepSet, state: int, name: str, settings: Any) -> Saved:
-    for parameter in model.parameters():  # timm starts with biases at zero: a branch's bias must count here
+def _lists(units: Sequence[Sequence[int]]) -> list[list[int]]:
+    return [list(block) for block in units]
+
+
+def _save_vit(run: Path, model: nn.Module, shape: Shape, units: Any, state: int, about: dict[str, Any]) -> Saved:
+    randomise(model)
+    architecture = make_architecture(about, shape.image_size, shape.channels, shape.classes)
+    full = masked(model.eval(), shape, units)
+    return save_compact(run, model, full, architecture, keep_set(units), state, about)
+
+
+def randomise(model: nn.Module) -> None:
+    """Timm starts with biases at zero: a branch's bias must count here."""
+    for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    masked = _masked(model.eval(), keep, shape)
-    compact(model, KeepSet.dense(shape), keep)
+
+
+def save_compact(
+    run: Path, model: nn.Module, masked: nn.Module, architecture: Architecture, keep: KeepSet, state: int, about: dict[str, Any]
+) -> Saved:
+    """Prune a dense model to `keep`, and save it as a run saves a state."""
+    structure, channels = architecture.structure, architecture.channels
+    compact(model, architecture, KeepSet.dense(structure), keep)
     final = {key: tensor + 0.01 for key, tensor in model.state_dict().items()}
-    about = {
-        "format": 1,
-        "architecture": {
-            "name": name,
-            "image_size": list(shape.image_size),
-            "patch_size": shape.patch_size,
-            "channels": shape.channels,
-            "classes": shape.classes,
-            "global_pool": settings.get("global_pool", "token"),
-            **{key: settings[key] for key in ("embed_dim", "depth", "num_heads", "mlp_ratio", "class_token")},
+    content = {
+        "format": 2,
+        "model": about,
+        "groups": {
+            group.name: {"kind": group.kind, "block": group.block, "units": group.count, "kept": keep.to_lists()[group.name]}
+            for group in structure.groups
         },
-        **keep.to_lists(),
         "data": {
             "dataset": "digits",
+            "image_size": list(architecture.image_size),
+            "channels": channels,
             "classes": ["a", "b", "c", "d", "e"],
-            "mean": [0.3, 0.4, 0.5][: shape.channels],
-            "std": [0.2, 0.25, 0.3][: shape.channels],
+            "mean": [0.3, 0.4, 0.5][:channels],
+            "std": [0.2, 0.25, 0.3][:channels],
         },
         "run": run.name,
         "method": "refill",
         "state": state,
         "rate": 0.5,
-        "parameters": shape.parameters(keep.counts("heads"), keep.counts("neurons")).total,
-        "macs": shape.macs(keep.counts("heads"), keep.counts("neurons")).total,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "macs": structure.macs(keep.counts()),
         "accuracy": {"best": {"val": 91.0, "test": 90.0}, "final": {"val": 90.5, "test": None}},
     }
     directory = RunDirectory(run)
-    save_state(directory, state, final, model.state_dict(), about)
-    return Saved(directory.state(state), model, masked, shape)
-
-
-def _masked(model: VisionTransformer, keep: KeepSet, shape: ViTShape) -> VisionTransformer:
-    """A full-size copy whose pruned units are zeroed one by one, by the definition of a unit."""
-    import copy
-
-    masked, width = copy.deepcopy(model), shape.head_dim
-    with torch.no_grad():
-        for block, heads, neurons in zip(masked.blocks, keep.heads, keep.neurons, strict=True):
-            for head in set(range(shape.num_heads)) - set(heads.tolist()):
-                block.attn.proj.weight[:, head * width : (head + 1) * width] = 0
-            for neuron in set(range(shape.mlp_hidden)) - set(neurons.tolist()):
-                block.mlp.fc2.weight[:, neuron] = 0
-    return masked
+    save_state(directory, state, final, model.state_dict(), content)
+    return Saved(directory.state(state), model, masked, architecture)
 
 
 def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -128,4 +132,5 @@ def renew_checksum(folder: Path, which: str = "best") -> None:
 
 def raw_images(saved: Saved, count: int = 3) -> torch.Tensor:
     """Random images in [0, 1]."""
-    return torch.rand(count, saved.shape.channels, *saved.shape.image_size, generator=torch.Generator().manual_seed(1))
+    size = (count, saved.architecture.channels, *saved.architecture.image_size)
+    return torch.rand(size, generator=torch.Generator().manual_seed(1))

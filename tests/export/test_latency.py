@@ -14,8 +14,9 @@ import torch
 from prune.cli import main
 from prune.export import timing
 from prune.export.latency import dense_model
-from prune.rundir.manifest import read_manifest
 from prune.export.timing import Latency, measure
+from prune.rundir.directory import RunDirectory
+from prune.rundir.manifest import read_manifest
 from tests.export.models import edit_manifest, save_pruned
 
 QUICK = ["--repeats", "3", "--seconds", "0", "--warmup", "1", "--threads", "1", "--device", "cpu"]
@@ -54,12 +55,16 @@ def test_a_sweeps_folder_means_every_runs_last_state(tmp_path: Path, capsys: Any
     sweep = tmp_path / "sweep"
     for name, states in (("one", (0, 1)), ("two", (0,)), ("unfinished", ())):
         (sweep / name).mkdir(parents=True)
-        (sweep / name / "config.yaml").write_text("name: sweep\n")
+        RunDirectory(sweep / name).write_config({"name": "sweep"})
         for state in states:
             save_pruned(sweep / name, state=state)
     damaged = sweep / "three"
     shutil.copytree(sweep / "two", damaged)
     edit_manifest(damaged / "checkpoints" / "state_00", lambda content: content["sha256"].update(best="0"))
+    old = sweep / "old"  # of another version
+    shutil.copytree(sweep / "two", old)
+    (old / "config.yaml").write_text("name: sweep\n")
+    edit_manifest(old / "checkpoints" / "state_00", lambda content: content.update(format=1))
     # The run named a second time is not measured a second time.
     paths = [str(sweep), str(sweep / "two")]
     assert main(["latency", *paths, "--batch-size", "2", "--engine", "torch", *QUICK]) == 1
@@ -68,7 +73,11 @@ def test_a_sweeps_folder_means_every_runs_last_state(tmp_path: Path, capsys: Any
     output = capsys.readouterr()
     assert f"{sweep / 'unfinished'}: no finished state yet" in output.err
     assert "three/checkpoints/state_00/best.safetensors is damaged" in output.err
+    assert "old/checkpoints/state_00/pruned.json was written by another version of this program (format 1; " in output.err
     assert output.out.count("state 0:") == 1
+    # Named itself, the run of another version is refused before anything is measured.
+    assert main(["latency", str(old), "--batch-size", "2", "--engine", "torch", *QUICK]) == 1
+    assert "old/config.yaml was written by another version of this program (format 1; " in capsys.readouterr().err
 
 
 def test_models_take_turns_after_the_warm_up() -> None:
@@ -132,8 +141,8 @@ def test_wrong_options_are_one_sentence(tmp_path: Path, capsys: Any) -> None:
         assert sentence in capsys.readouterr().err
     for device, sentence in [("cuda:99", "is not there"), ("tpu", "is not known"), ("meta", "is not known")]:
         assert main(["latency", str(saved.folder), "--device", device]) == 1
-        assert sentence in capsys.readouterr().err
+        assert f"--device {device} {sentence}" in capsys.readouterr().err
     (tmp_path / "sweep" / "run").mkdir(parents=True)
-    (tmp_path / "sweep" / "run" / "config.yaml").write_text("name: sweep\n")
+    RunDirectory(tmp_path / "sweep" / "run").write_config({"name": "sweep"})
     assert main(["latency", str(tmp_path / "sweep")]) == 1
     assert "no run here has finished a state" in capsys.readouterr().err

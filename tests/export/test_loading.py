@@ -16,9 +16,12 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 
 import prune
+from prune.architectures.base import make_architecture
 from prune.base.errors import UserError
 from prune.rundir.manifest import Manifest
 from tests.export.models import HEADS, NEURONS, Saved, edit_manifest, raw_images, renew_checksum, save_pruned, save_pruned_timm
+
+HEADS_OF_0 = ("groups", "blocks.0.attn")
 
 
 @pytest.fixture
@@ -84,7 +87,10 @@ def test_manifest_and_timms_configuration_are_on_the_model(saved: Saved) -> None
     assert isinstance(model.manifest, Manifest)
     assert model.manifest.data.classes == ("a", "b", "c", "d", "e")
     assert model.manifest.accuracy["best"].test == 90.0
-    assert model.manifest.heads == ((0, 2), (1,))
+    units = model.manifest.groups["blocks.0.attn"]
+    assert (units.kind, units.block, units.units, units.kept) == ("heads", 0, 3, (0, 2))
+    assert model.manifest.counts == {"blocks.0.attn": 2, "blocks.0.mlp": 4, "blocks.1.attn": 1, "blocks.1.mlp": 2}
+    assert model.pretrained_cfg["classifier"] == "head"
     found = resolve_model_data_config(model)
     assert (found["input_size"], found["mean"], found["std"]) == ((3, 8, 12), (0.3, 0.4, 0.5), (0.2, 0.25, 0.3))
 
@@ -93,6 +99,11 @@ def test_the_model_can_be_trained_on(saved: Saved) -> None:
     model = prune.load(saved.folder).train()
     model(raw_images(saved)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_modules_are_the_librarys_own(saved: Saved) -> None:
+    """What trains faster here is installed for training steps alone."""
+    assert {type(module).__module__.partition(".")[0] for module in prune.load(saved.folder).modules()} == {"timm", "torch"}
 
 
 def test_loading_draws_no_random_numbers(saved: Saved) -> None:
@@ -117,24 +128,40 @@ def _with(value: Any, *path: Any) -> Callable[[dict[str, Any]], object]:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (_with(2, "format"), "has format 2"),
-        (_without("format"), "not a readable manifest"),
+        (_with(1, "format"), "was written by another version of this program (format 1; this one reads format 2)"),
+        (_without("format"), "was written by another version of this program (format 1; this one reads format 2)"),
+        (_with(3, "format"), "was written by another version of this program (format 3; this one reads format 2)"),
         (_without("data"), "data: Field required"),
-        (_with("24", "architecture", "embed_dim"), "architecture.embed_dim"),
-        (_with([[0, 2]], "heads"), "heads has 1 blocks where the architecture has 2"),
-        (_with([[2, 0], [1]], "heads"), "heads of block 0 are not ascending"),
-        (_with([[0, 3], [1]], "heads"), "heads of block 0 are not ascending indices below 3"),
-        (_with([[-1, 3], [1]], "neurons"), "neurons of block 0"),
-        (_with(["a"], "data", "classes"), "names 1 classes where the architecture has 5"),
+        (_without("model"), "model: Field required"),
+        (lambda content: content["model"].pop("family"), "model.family is missing"),
+        (_with("resnet", "model", "family"), "model.family='resnet' is not known; choose one of "),
+        (_with("wide", "model", "embed_dim"), "model.embed_dim: Input should be a valid integer"),
+        (_with(7, "model", "layers"), "model.layers: Extra inputs are not permitted"),
+        (_with(5, "model", "num_heads"), "model.embed_dim=24 is not divisible by model.num_heads=5"),
+        (_with([8, 13], "data", "image_size"), "dataset.image_size=[8, 13] is not divisible by model.patch_size=4"),
+        (lambda content: content["groups"].pop("blocks.1.attn"), "groups are not those of the model (blocks.0.attn, "),
+        (
+            _with("neurons", *HEADS_OF_0, "kind"),
+            "blocks.0.attn has 3 neurons in block 0 where the model has 3 heads in block 0",
+        ),
+        (_with(1, *HEADS_OF_0, "block"), "blocks.0.attn has 3 heads in block 1 where the model has 3 heads in block 0"),
+        (_with(4, *HEADS_OF_0, "units"), "blocks.0.attn has 4 heads in block 0 where the model has 3 heads in block 0"),
+        (_with([2, 0], *HEADS_OF_0, "kept"), "heads of blocks.0.attn are not ascending"),
+        (_with([0, 3], *HEADS_OF_0, "kept"), "heads of blocks.0.attn are not ascending indices below 3"),
+        (_with([-1, 3], "groups", "blocks.0.mlp", "kept"), "neurons of blocks.0.mlp are not ascending indices below 48"),
+        (_with(["a"], "data", "classes"), "where a model of these units has"),
         (_with([0.5], "data", "mean"), "data.mean has 1 values"),
         (_with([0.5], "data", "std"), "data.std has 1 values"),
         (_with(7, "parameters"), "parameters is 7"),
         (_with(101.0, "accuracy", "best", "val"), "accuracy.best.val"),
-        (_with("resnet18", "architecture", "name"), "cannot build the manifest's architecture resnet18"),
-        (_with("global", "architecture", "global_pool"), "cannot build the manifest's architecture custom"),
-        (_with("deit_tiny_distilled_patch16_224", "architecture", "name"), "has embed_dim=192"),
-        (_with("no_such_vit", "architecture", "name"), "does not know the manifest's architecture.name='no_such_vit'"),
-        (_with("vit_tiny_patch16_224", "architecture", "name"), "has embed_dim=192, its manifest 24"),
+        (_with("global", "model", "global_pool"), "model.global_pool: Input should be 'token' or 'avg'"),
+        (_with("resnet18", "model", "name"), "cannot be built: model.name='resnet18' is not a ViT that can be pruned here"),
+        (_with("no_such_vit", "model", "name"), "cannot be built: model.name='no_such_vit' is not a timm model"),
+        (
+            _with("vit_tiny_patch16_224", "model", "name"),
+            "cannot be built: model.depth=2 but timm's vit_tiny_patch16_224 has 12",
+        ),
+        (_with("deit_tiny_distilled_patch16_224", "model", "name"), "cannot be built: model.depth=2 but timm's deit_tiny"),
         (_with({}, "sha256"), "has no checksum for it"),
         (_with({"best": "0" * 64}, "sha256"), "its SHA-256 is not the one in pruned.json"),
     ],
@@ -144,7 +171,39 @@ def test_a_wrong_manifest_is_one_sentence(saved: Saved, change: Any, sentence: s
     with pytest.raises(UserError) as error:
         prune.load(saved.folder)
     assert sentence in str(error.value)
+    assert str(saved.folder) in str(error.value)
     assert "\n" not in str(error.value)
+    assert str(error.value).endswith(".") and not str(error.value).endswith("..")
+
+
+def test_parts_that_the_pruner_does_not_know_are_named(tmp_path: Path) -> None:
+    """DeiT III has the sizes of the plain ViT, and scales each branch by learnt factors besides."""
+    saved = save_pruned_timm(tmp_path / "run")
+    edit_manifest(saved.folder, _with("deit3_small_patch16_224", "model", "name"))
+    edit_manifest(saved.folder, _widen)
+    with pytest.raises(UserError, match=r"pruned\.json cannot be built: .*has parts that the pruner does not know"):
+        prune.load(saved.folder)
+
+
+def _widen(content: dict[str, Any]) -> None:
+    """DeiT III is there from ViT-Small up: the manifest of a dense one."""
+    content["model"].update(embed_dim=384, num_heads=6)
+    counts = {"heads": 6, "neurons": 1536}
+    for units in content["groups"].values():
+        units.update(units=counts[units["kind"]], kept=list(range(counts[units["kind"]])))
+    content["parameters"] = make_architecture(content["model"], [16, 16], 1, 5).structure.parameters()
+
+
+def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("name: main\n")
+    sentence = r"run/config\.yaml was written by another version of this program \(format 1; this one reads format 2\)"
+    with pytest.raises(UserError, match=sentence):
+        prune.load(run)
+    save_pruned(run)
+    with pytest.raises(UserError, match=sentence):
+        prune.load(run)
 
 
 def _edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -172,9 +231,11 @@ def test_tensors_that_do_not_fit_are_named(saved: Saved, change: Any, sentence: 
 
 
 def test_other_units_of_the_same_number_cannot_be_told_apart_by_shape_but_other_numbers_can(saved: Saved) -> None:
-    kept = [[0, 1, 2], [1]]
-    counted = saved.shape.parameters([3, 1], [4, 2]).total
-    edit_manifest(saved.folder, lambda content: content.update(heads=kept, parameters=counted))
+    counted = saved.architecture.structure.parameters(
+        {"blocks.0.attn": 3, "blocks.0.mlp": 4, "blocks.1.attn": 1, "blocks.1.mlp": 2}
+    )
+    edit_manifest(saved.folder, _with([0, 1, 2], *HEADS_OF_0, "kept"))
+    edit_manifest(saved.folder, _with(counted, "parameters"))
     with pytest.raises(UserError, match=r"blocks\.0\.attn\.\w+\.\w+ is float32"):
         prune.load(saved.folder)
 
@@ -219,7 +280,7 @@ def test_a_manifest_that_is_not_json(saved: Saved) -> None:
 
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import sys, prune; assert 'load' in prune.__all__; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = prune.lode

@@ -12,15 +12,15 @@ import pytest
 import torch
 
 import prune
-from prune.cli import main
 from prune.base.errors import UserError
+from prune.cli import main
 from prune.export import onnx_file
 from prune.export.onnx_file import TOLERANCE, write_onnx
-from tests.export.models import HEADS, NEURONS, Saved, raw_images, save_pruned
+from tests.export.models import HEADS, NEURONS, Saved, edit_manifest, raw_images, save_pruned
 
 
 def _normalised(saved: Saved, images: torch.Tensor) -> torch.Tensor:
-    channels = saved.shape.channels
+    channels = saved.architecture.channels
     mean = torch.tensor([0.3, 0.4, 0.5][:channels]).view(-1, 1, 1)
     std = torch.tensor([0.2, 0.25, 0.3][:channels]).view(-1, 1, 1)
     return (images - mean) / std
@@ -97,6 +97,10 @@ def test_what_cannot_be_exported_is_one_sentence(tmp_path: Path, capsys: Any, mo
     assert "--onnx" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "nowhere"), "--onnx"]) == 1
     assert "does not exist" in capsys.readouterr().err
+    edit_manifest(saved.folder, lambda content: content.update(format=1))
+    assert main(["export", folder, "--onnx"]) == 1
+    assert "pruned.json was written by another version of this program (format 1; " in capsys.readouterr().err
+    edit_manifest(saved.folder, lambda content: content.update(format=2))
     monkeypatch.setattr(onnx_file, "to_onnx", lambda *_: b"")
     assert main(["export", folder, "--onnx", "--out", str(tmp_path / "missing" / "model.onnx")]) == 1
     assert "cannot be written (No such file or directory)" in capsys.readouterr().err

@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 import prune
-from prune.engine.cell import Outcome
-from prune.rundir.checkpoint import load_last
-from prune.pruning.compact import expand
 from prune.data.digits import Digits, DigitsOptions
-from prune.export.loading import build_dense
+from prune.engine.cell import Outcome
 from prune.export.onnx_file import RawImages
+from prune.pruning.keepset import KeepSet
+from prune.rundir.checkpoint import load_last
 from prune.rundir.directory import RunDirectory, read_run
-from prune.pruning.units import KeepSet
+from prune.rundir.manifest import Manifest
+from tests.architectures.vits import Shape, placed, units_of
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "examples" / "classify_folder.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "classify_folder.py"
 
 
 @pytest.fixture
@@ -38,6 +39,20 @@ def _test_split(run: RunDirectory) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(split.images), torch.from_numpy(split.labels)
 
 
+def _full_size(small: dict[str, Tensor], dense: dict[str, Tensor], manifest: Manifest) -> dict[str, Tensor]:
+    """The compact model's tensors, put back into full-size tensors that are zero elsewhere."""
+    options, data = manifest.architecture.options, manifest.data
+    shape = Shape(
+        data.image_size, options.patch_size, data.channels, len(data.classes), options.embed_dim, options.depth,
+        options.num_heads, options.mlp_hidden, options.class_token,
+    )  # fmt: skip
+    kept = {name: list(group.kept) for name, group in manifest.groups.items()}
+    result = dict(small)
+    for name, dim, index in placed(shape, units_of(KeepSet.from_lists(kept))):
+        result[name] = torch.zeros_like(dense[name]).index_copy(dim, torch.tensor(index), small[name])
+    return result
+
+
 def test_the_loaded_model_is_the_runs(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -50,9 +65,8 @@ def test_the_loaded_model_is_the_runs(
     manifest = final.manifest
     assert set(final.state_dict()) == set(progress.model)
     assert all(torch.equal(tensor, progress.model[name]) for name, tensor in final.state_dict().items())
-    keep = KeepSet.from_lists(manifest.heads, manifest.neurons)
-    masked = build_dense(manifest.architecture).eval()
-    masked.load_state_dict(expand(progress.model, keep, manifest.architecture.shape))
+    masked = manifest.architecture.create().eval()
+    masked.load_state_dict(_full_size(progress.model, masked.state_dict(), manifest))
     raw = images.float() / 255
     with torch.inference_mode():
         small, full = RawImages(final, manifest)(raw), RawImages(masked, manifest)(raw)

@@ -1,8 +1,7 @@
-"""RSST's penalty: λ against closed forms, one simulated weight against torch's optimisers, and what is penalised."""
+"""RSST's penalty: λ against closed forms, a simulated weight against torch's optimisers, the smallest ceiling by trying all."""
 
 from __future__ import annotations
 
-import logging
 import math
 from itertools import pairwise
 from typing import Any
@@ -13,10 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune.base.errors import UserError
 from prune.methods.penalty_growth import NEAR_ZERO, SCHEDULES, growth, simulate, smallest_ceiling
-from prune.methods.rsst import RSST
-from tests.conftest import Compose
 
 E = math.e
 CLOSED_FORMS = {  # (u, λ/g), worked out from the formulas
@@ -142,51 +138,3 @@ def test_ramp_steps_that_a_ceiling_of_one_needs() -> None:
     assert before is not None
     assert at is not None
     assert at <= 1 < before
-
-
-def prepared(compose: Compose, steps_per_epoch: int, *overrides: str) -> RSST:
-    method = RSST(compose("method=rsst", "dataset=digits", "model=vit_micro", *overrides))
-    method.prepare(steps_per_epoch)
-    return method
-
-
-def test_ramp_and_removal(compose: Compose) -> None:
-    method = prepared(compose, 10, "schedule.epochs=8")
-    assert (method.ramp_steps, method.removal_epoch) == (60, 5)
-    method = prepared(compose, 10, "schedule.epochs=8", "method.ramp=0.7")  # ends within epoch 5, removed at its end
-    assert (method.ramp_steps, method.removal_epoch) == (56, 5)
-    method = prepared(compose, 10, "schedule.epochs=8", "method.ramp=1")
-    assert (method.ramp_steps, method.removal_epoch) == (80, 7)
-    method = prepared(compose, 10, "schedule.epochs=8", "method.ramp=0.999")  # one epoch must be left to recover in
-    assert method.removal_epoch == 6
-    method = prepared(compose, 10, "schedule.epochs=8", "method.ramp=1e-9")
-    assert (method.ramp_steps, method.removal_epoch) == (1, 0)
-
-
-def test_unstable_ceiling_is_an_error_that_names_the_keys(compose: Compose) -> None:
-    with pytest.raises(UserError, match=r"method\.penalty\.ceiling=.*optim\.lr="):
-        prepared(compose, 10, "method.penalty.ceiling=1e5")
-    with pytest.raises(UserError, match=r"method\.penalty\.ceiling=.*optim\.lr="):
-        prepared(compose, 10, "optim=adamw", "method.penalty.ceiling=1e4")
-
-
-def test_weak_ceiling_is_a_warning_with_one_that_suffices(compose: Compose, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        prepared(compose, 10, "schedule.epochs=20", "method.penalty.ceiling=0.5")
-    [record] = caplog.records
-    suggested = float(record.getMessage().split("suffices is ")[1].split(";")[0].rstrip("."))
-    growths = [growth("exp_custom_exponents", 4, step, 150) for step in range(150)]
-    assert suggested == pytest.approx(scan(growths, [0.01] * 150, 0.9), rel=2e-3)
-
-
-def test_no_penalty_needs_no_warning(compose: Compose, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        method = prepared(compose, 10, "method.penalty.ceiling=0")
-    assert method.ceiling == 0
-    assert not caplog.records
-
-
-def test_auto_takes_the_smallest_that_suffices(compose: Compose) -> None:
-    method = prepared(compose, 10, "schedule.epochs=20", "method.penalty.ceiling=auto")
-    growths = [growth("exp_custom_exponents", 4, step, 150) for step in range(150)]
-    assert method.ceiling == pytest.approx(scan(growths, [0.01] * 150, 0.9), rel=2e-3)

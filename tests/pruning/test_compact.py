@@ -14,10 +14,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from prune.pruning.compact import compact, expand, shrink_structure, silenced, slice_tensors
-from prune.architectures.shape import ViTShape
-from prune.pruning.units import KeepSet
-from tests.architectures.vits import MICRO, SMALL, TINY, Units, batch, build, cut, hold_at_zero, keep_set, masked, random_units
+from prune.architectures.build import empty_model
+from prune.pruning.compact import compact, silenced
+from tests.architectures.vits import (
+    MICRO, SMALL, TINY, Shape, Units, batch, build, cut, hold_at_zero, keep_set, masked, random_units,
+)  # fmt: skip
 
 ALL_HEADS, ALL_NEURONS = list(range(8)), list(range(192))
 MICRO_KEEPS: dict[str, tuple[Units, Units]] = {
@@ -41,11 +42,11 @@ DOUBLE = 1e-10
 """In float64 nothing but re-association is left: a trajectory that differs by more is another trajectory."""
 
 
-def pair(shape: ViTShape, units: tuple[Units, Units], dtype: torch.dtype) -> tuple[VisionTransformer, VisionTransformer]:
+def pair(shape: Shape, units: tuple[Units, Units], dtype: torch.dtype) -> tuple[VisionTransformer, VisionTransformer]:
     """(compact, masked) models of the same dense one."""
     dense = build(shape, dtype=dtype)
     small = copy.deepcopy(dense)
-    compact(small, KeepSet.dense(shape), keep_set(units))
+    compact(small, shape.architecture, shape.dense, keep_set(units))
     return small, masked(dense, shape, units)
 
 
@@ -75,7 +76,7 @@ def gradients(model: VisionTransformer, images: Tensor, labels: Tensor) -> dict[
     }
 
 
-def check_agreement(shape: ViTShape, units: tuple[Units, Units], images: int) -> None:
+def check_agreement(shape: Shape, units: tuple[Units, Units], images: int) -> None:
     small, full = pair(shape, units, torch.float32)
     x, y = batch(shape, images)
     with torch.no_grad():
@@ -106,7 +107,7 @@ def nothing() -> None:
     return None
 
 
-def train(model: VisionTransformer, shape: ViTShape, after_step: Callable[[], None] = nothing, images: int = 4) -> None:
+def train(model: VisionTransformer, shape: Shape, after_step: Callable[[], None] = nothing, images: int = 4) -> None:
     """Twenty steps of SGD with momentum and weight decay."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-2, fused=True)
     for step in range(20):
@@ -146,24 +147,12 @@ def test_twenty_steps_of_sgd_agree_in_float32() -> None:
     assert largest_difference(values(small), cut(values(full), MICRO, units), floor=1e-2) <= 1e-3
 
 
-@pytest.mark.parametrize("case", MICRO_KEEPS)
-def test_expand_is_the_masked_model(case: str) -> None:
-    units = MICRO_KEEPS[case]
-    small, full = pair(MICRO, units, torch.float32)
-    expanded = expand(values(small), keep_set(units), MICRO)
-    wanted = values(full)
-    assert expanded.keys() == wanted.keys()
-    assert all(torch.equal(expanded[name], wanted[name]) for name in wanted)
-    back = slice_tensors(expanded, KeepSet.dense(MICRO), keep_set(units), MICRO.head_dim)
-    assert all(torch.equal(back[name], value) for name, value in values(small).items())
-
-
 def test_compacting_in_stages_is_compacting_at_once() -> None:
     first, last = ([[0, 2, 5], [1, 7], [3]], [[4, 8, 9], [0, 1], [7, 100]]), ([[2, 5], [], [3]], [[8], [0, 1], []])
     staged, at_once = build(MICRO), build(MICRO)
-    compact(staged, KeepSet.dense(MICRO), keep_set(first))
-    compact(staged, keep_set(first), keep_set(last))
-    compact(at_once, KeepSet.dense(MICRO), keep_set(last))
+    compact(staged, MICRO.architecture, MICRO.dense, keep_set(first))
+    compact(staged, MICRO.architecture, keep_set(first), keep_set(last))
+    compact(at_once, MICRO.architecture, MICRO.dense, keep_set(last))
     assert all(torch.equal(value, values(at_once)[name]) for name, value in values(staged).items())
     images = batch(MICRO, 3)[0]
     assert torch.equal(staged(images), at_once(images))
@@ -175,7 +164,7 @@ def test_silenced_units_contribute_nothing_and_come_back(case: str) -> None:
     model = build(MICRO)
     full, before, images = masked(model, MICRO, units), values(model), batch(MICRO, 8)[0]
     with torch.no_grad():
-        with silenced(model, KeepSet.dense(MICRO), keep_set(units)):
+        with silenced(model, MICRO.structure, MICRO.dense, keep_set(units)):
             found = model(images)
         expected = full(images)
     assert (found - expected).abs().max() <= LOGITS * expected.abs().max()
@@ -185,19 +174,44 @@ def test_silenced_units_contribute_nothing_and_come_back(case: str) -> None:
 def test_silenced_units_come_back_after_an_error() -> None:
     model = build(MICRO)
     before = values(model)
-    with pytest.raises(KeyboardInterrupt), silenced(model, KeepSet.dense(MICRO), keep_set(MICRO_KEEPS["no unit at all"])):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        silenced(model, MICRO.structure, MICRO.dense, keep_set(MICRO_KEEPS["no unit at all"])),
+    ):
         raise KeyboardInterrupt
     assert all(torch.equal(value, before[name]) for name, value in values(model).items())
 
 
-def test_shrunk_structure_takes_the_tensors_of_a_compact_model() -> None:
+def test_units_of_a_compact_model_can_be_silenced() -> None:
+    """Original indices are given, positions among those alive are zeroed."""
+    alive, keep = ([[1, 4, 6], [], [0, 7]], [[2, 3, 9], [5, 190], []]), ([[4], [], [0]], [[3, 9], [190], []])
+    model, smaller = build(MICRO), build(MICRO)
+    compact(model, MICRO.architecture, MICRO.dense, keep_set(alive))
+    compact(smaller, MICRO.architecture, MICRO.dense, keep_set(keep))
+    images = batch(MICRO, 8)[0]
+    with torch.no_grad():
+        with silenced(model, MICRO.structure, keep_set(alive), keep_set(keep)):
+            found = model(images)
+        expected = smaller(images)
+        assert not torch.allclose(model(images), expected, rtol=1e-3)
+    assert (found - expected).abs().max() <= LOGITS * expected.abs().max()
+
+
+def test_an_empty_model_takes_the_tensors_of_a_compact_one() -> None:
     units = MICRO_KEEPS["a block without either"]
     small, _ = pair(MICRO, units, torch.float32)
-    empty = build(MICRO, seed=9)
-    shrink_structure(empty, keep_set(units))
+    empty = empty_model(MICRO.architecture, keep_set(units).counts()).to_empty(device="cpu").eval()
     empty.load_state_dict(small.state_dict())
     images = batch(MICRO, 3)[0]
     assert torch.equal(empty(images), small(images))
+
+
+def test_frozen_parameters_stay_frozen() -> None:
+    model = build(TINY)
+    model.blocks[0].attn.qkv.weight.requires_grad_(False)
+    compact(model, TINY.architecture, TINY.dense, keep_set(random_units(TINY, 1)))
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    assert frozen == ["blocks.0.attn.qkv.weight"]
 
 
 @pytest.mark.parametrize("case", MICRO_KEEPS)

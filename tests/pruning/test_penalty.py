@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from prune.engine.job import Job, prepare
-from prune.methods.penalty_growth import simulate
-from prune.methods.rsst import RSST
 from prune.architectures.build import build_model
-from prune.pruning.penalty import UnitPenalty
-from prune.rundir.directory import RunDirectory
+from prune.engine.job import Job, prepare
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.engine.train import EpochSums, train_epoch
-from prune.pruning.units import KeepSet
+from prune.methods.penalty_growth import simulate
+from prune.methods.rsst import RSST
+from prune.pruning.keepset import KeepSet
+from prune.pruning.penalty import UnitPenalty
+from prune.rundir.directory import RunDirectory
+from tests.architectures.vits import MICRO, TINY, Shape, build, keep_set, others, placed, random_units, units_of
 from tests.conftest import Compose
-from tests.architectures.vits import MICRO, TINY, build, keep_set, others, placed, random_units
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
@@ -30,7 +30,7 @@ def test_penalty_touches_marked_units_only(decoupled: bool) -> None:
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     before = {name: (p.detach().clone(), p.grad.clone()) for name, p in model.named_parameters() if p.grad is not None}
-    UnitPenalty(model, KeepSet.dense(TINY), keep_set(kept), decoupled).apply(strength=3.0, lr=0.1)
+    UnitPenalty(model, TINY.structure, TINY.dense, keep_set(kept), decoupled).apply(strength=3.0, lr=0.1)
 
     marked = {name: torch.zeros_like(weight, dtype=torch.bool) for name, (weight, _) in before.items()}
     for name, dim, index in placed(TINY, others(TINY, kept)):
@@ -54,23 +54,50 @@ def test_penalty_touches_marked_units_only(decoupled: bool) -> None:
 def test_norm_is_that_of_the_marked_units() -> None:
     kept = random_units(MICRO, 4)
     model = build(MICRO)
-    penalty = UnitPenalty(model, KeepSet.dense(MICRO), keep_set(kept), decoupled=False)
+    penalty = UnitPenalty(model, MICRO.structure, MICRO.dense, keep_set(kept), decoupled=False)
     tensors = dict(model.named_parameters())
     squares = sum(
         (tensors[name][index] if dim == 0 else tensors[name][:, index]).double().square().sum().item()
         for name, dim, index in placed(MICRO, others(MICRO, kept))
     )
     assert penalty.norm() == pytest.approx(math.sqrt(squares), rel=1e-6)  # the weights are float32
-    assert UnitPenalty(model, KeepSet.dense(MICRO), KeepSet.dense(MICRO), decoupled=False).norm() == 0.0
+    assert UnitPenalty(model, MICRO.structure, MICRO.dense, MICRO.dense, decoupled=False).norm() == 0.0
+
+
+def test_marked_units_of_a_compact_model_are_found_by_their_original_indices() -> None:
+    alive, kept = ([[1, 4, 6], [0], [2, 3]], [[2, 3, 9], [190], [0, 1]]), ([[4], [0], [2, 3]], [[3, 9], [], [1]])
+    model = build(MICRO)
+    marked = cut(dict(model.named_parameters()), MICRO, ([[1, 6], [], []], [[2], [190], [0]]))
+    expected = math.sqrt(
+        sum(
+            marked[name].double().square().sum().item()
+            for name, _, _ in placed(MICRO, (alive[0], alive[1]))  # the cut tensors alone
+        )
+    )
+    compact(model, MICRO.architecture, MICRO.dense, keep_set(alive))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    penalty = UnitPenalty(model, MICRO.structure, keep_set(alive), keep_set(kept), decoupled=True)
+    assert penalty.norm() == pytest.approx(expected, rel=1e-6)
+    penalty.apply(strength=10.0, lr=0.1)  # to nothing
+    compact(model, MICRO.architecture, keep_set(alive), keep_set(kept))
+    untouched = build(MICRO)
+    compact(untouched, MICRO.architecture, MICRO.dense, keep_set(kept))
+    assert penalty.norm() == 0.0
+    assert all(torch.equal(tensor, dict(untouched.named_parameters())[name]) for name, tensor in model.named_parameters())
+    assert before.keys() == dict(model.named_parameters()).keys()
+
+
+RUN = Shape((8, 8), 4, channels=1, classes=10, embed_dim=16, depth=2, num_heads=4, mlp_hidden=32)
+"""The model of the tiny runs."""
 
 
 def started(job: Job) -> PruningState:
     """State 1 of an RSST run, as the loop would begin it."""
-    model = build_model(job.config.model, job.shape, job.config.seed)
+    model = build_model(job.architecture, job.config.seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)), alpha=0.05)
-    state = PruningState(job, 1, model, KeepSet.dense(job.shape))
+    state = job.state(1, model, KeepSet.dense(job.architecture.structure))
     job.method.begin(state)
     state.start_training()
     return state
@@ -101,15 +128,14 @@ def test_penalty_comes_after_clipping_and_follows_the_simulation(
     for epoch in range(3):
         for step in range(epoch * steps, (epoch + 1) * steps):
             strengths.append(method.penalty(state, step))
-        train_epoch(state, epoch, 0, EpochSums.empty(steps, job.device), lambda _: lrs.append(state.lr))
+        train_epoch(state, method, epoch, 0, EpochSums.empty(steps, job.device), lambda _: lrs.append(state.lr))
     expected = simulate([strength / ceiling for strength in strengths if strength is not None], lrs, ceiling, momentum)
     assert 0.001 < expected.final < 0.9
     # Every marked weight follows the same recursion, up to float32 roundings over thirty steps.
     assert state.marked_norm_ratio() == pytest.approx(expected.final, rel=1e-3)
 
     marked = set()
-    lists = state.marked.to_lists()
-    for name, dim, index in placed(job.shape, others(job.shape, (lists["heads"], lists["neurons"]))):
+    for name, dim, index in placed(RUN, others(RUN, units_of(state.marked))):
         moved = state.tensors()[name].index_select(dim, torch.tensor(index, dtype=torch.int64))
         start = before[name].index_select(dim, torch.tensor(index, dtype=torch.int64))
         torch.testing.assert_close(moved.abs(), start.abs() * expected.final, rtol=1e-3, atol=1e-6)

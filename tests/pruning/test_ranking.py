@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
@@ -10,47 +11,81 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prune.architectures.group import Group, Member, Structure
 from prune.pruning.budget import KindBudget, StateBudget
-from prune.pruning.ranking import Scores, rank_joint, rank_separate
+from prune.pruning.keepset import KeepSet
+from prune.pruning.ranking import Scores, joint_budget, rank_joint, rank_separate
 from prune.pruning.schedule import number_kept, rates
-from prune.architectures.shape import ViTShape
-from prune.pruning.units import KINDS, KeepSet
-from tests.architectures.vits import MICRO, SMALL, TINY
+from tests.architectures.vits import MICRO, SMALL, TINY, Shape
 
-FEW_BLOCKS = ViTShape((8, 8), 4, channels=1, classes=2, embed_dim=8, depth=2, num_heads=4, mlp_hidden=9)
-SHAPES = st.sampled_from([MICRO, TINY, FEW_BLOCKS])
+
+def made_up(*groups: tuple[int, str, int, int]) -> Structure:
+    """A structure of (block, kind, units, parameters of one unit)."""
+    return Structure(
+        tuple(
+            Group(f"{block}.{kind}", kind, block, count, macs=1, members=(Member(f"{block}.{kind}.w", 0, size, "makes"),))
+            for block, kind, count, size in groups
+        ),
+        fixed_parameters=1000,
+        fixed_macs=1000,
+    )
+
+
+FEW_BLOCKS = Shape((8, 8), 4, channels=1, classes=2, embed_dim=8, depth=2, num_heads=4, mlp_hidden=9)
+STRUCTURES = {
+    "micro": MICRO.structure,
+    "tiny": TINY.structure,
+    "few blocks": FEW_BLOCKS.structure,
+    "blocks that widen": made_up(
+        (0, "heads", 2, 30), (0, "neurons", 8, 5), (1, "heads", 4, 50), (1, "neurons", 16, 9), (2, "heads", 7, 90),
+        (2, "neurons", 30, 17),
+    ),
+    "three kinds": made_up((0, "heads", 4, 25), (0, "neurons", 9, 7), (1, "channels", 12, 11), (1, "neurons", 5, 13)),
+    "blocks that narrow": made_up((0, "channels", 11, 3), (1, "channels", 6, 8), (2, "channels", 2, 21)),
+}  # fmt: skip
+"""Plain ViTs; and blocks of different width whose units cost more in some blocks than in others."""
+
+WHICH = st.sampled_from(sorted(STRUCTURES))
 RATE = st.integers(0, 100).map(lambda percent: percent / 100)
 FLOOR = st.sampled_from([0, 1, 2, "auto"])
-properties = settings(derandomize=True, max_examples=60, deadline=None)
+properties = settings(derandomize=True, max_examples=100, deadline=None)
 
 Blocks = list[list[float]]
 Units = list[list[int]]
 
 
-def draw_scores(alive: KeepSet, draw: random.Random, ties: bool) -> tuple[Blocks, Blocks]:
-    """Scores of the alive units; with ties, a handful of values only."""
+def lists_of(keep: KeepSet, structure: Structure, kind: str) -> Units:
+    """The units of a kind, block by block."""
+    return [keep[group.name].tolist() for group in structure.of(kind)]
+
+
+def draw_scores(alive: KeepSet, structure: Structure, draw: random.Random, ties: bool) -> dict[str, Blocks]:
+    """Kind → scores of its alive units, block by block; with ties, a handful of values only."""
 
     def block(size: int) -> list[float]:
         return [float(draw.randint(0, 4)) if ties else draw.random() for _ in range(size)]
 
-    heads, neurons = ([block(size) for size in alive.counts(kind)] for kind in KINDS)
-    return heads, neurons
+    return {kind: [block(len(units)) for units in lists_of(alive, structure, kind)] for kind in structure.kinds}
 
 
-def as_scores(heads: Blocks, neurons: Blocks) -> Scores:
-    tensors = [tuple(torch.tensor(block, dtype=torch.float64) for block in blocks) for blocks in (heads, neurons)]
-    return Scores(*tensors)
+def as_scores(scores: dict[str, Blocks], structure: Structure) -> Scores:
+    return {
+        group.name: torch.tensor(block, dtype=torch.float64)
+        for kind, blocks in scores.items()
+        for group, block in zip(structure.of(kind), blocks, strict=True)
+    }
 
 
-def budget_of(shape: ViTShape, rate: float, floor: int | str, fillback: float = 0.0) -> StateBudget:
+def budget_of(structure: Structure, rate: float, floor: int | str, fillback: float = 0.0) -> StateBudget:
     """The state's budget, floors limited to what the number kept allows."""
 
-    def kind(per_block: int) -> KindBudget:
-        kept = number_kept(rate, shape.depth * per_block, fillback)
-        allowed = min(kept // shape.depth, per_block)
-        return KindBudget(rate, kept, min(1, allowed) if floor == "auto" else min(int(floor), allowed))
+    def of(kind: str) -> KindBudget:
+        sizes = [group.count for group in structure.of(kind)]
+        kept = number_kept(rate, sum(sizes), fillback)
+        allowed = min(kept // len(sizes), *sizes)
+        return KindBudget(rate, sum(sizes), kept, min(1, allowed) if floor == "auto" else min(int(floor), allowed))
 
-    return StateBudget(rate, kind(shape.num_heads), kind(shape.mlp_hidden), fillback)
+    return StateBudget(rate, {kind: of(kind) for kind in structure.kinds}, fillback)
 
 
 def worst_first(blocks: Blocks, alive: Units) -> list[tuple[float, int, int]]:
@@ -63,7 +98,7 @@ def worst_first(blocks: Blocks, alive: Units) -> list[tuple[float, int, int]]:
     return sorted(listed, key=lambda entry: (entry[0], -entry[1], -entry[2]))
 
 
-def naive_global(blocks: Blocks, alive: Units, budget: KindBudget) -> Units:
+def naive_global(blocks: Blocks, alive: Units, sizes: Sequence[int], budget: KindBudget) -> Units:
     left = [list(units) for units in alive]
     for _, block, unit in worst_first(blocks, alive):
         if sum(map(len, left)) > budget.kept and len(left[block]) > budget.floor:
@@ -71,169 +106,274 @@ def naive_global(blocks: Blocks, alive: Units, budget: KindBudget) -> Units:
     return left
 
 
-def naive_layer(blocks: Blocks, alive: Units, budget: KindBudget) -> Units:
+def naive_layer(blocks: Blocks, alive: Units, sizes: Sequence[int], budget: KindBudget) -> Units:
+    """Each block's best, as many as it has seats: floors first, then one by one to the largest size / (2·seats + 1)."""
+    seats = [budget.floor] * len(sizes)
+    while sum(seats) < budget.kept:
+        claims = [
+            Fraction(size, 2 * held + 1) if held < size else Fraction(-1) for size, held in zip(sizes, seats, strict=True)
+        ]
+        seats[claims.index(max(claims))] += 1
     result = []
-    for number, (scores, units) in enumerate(zip(blocks, alive, strict=True)):
-        quota = budget.kept // len(blocks) + (1 if number < budget.kept % len(blocks) else 0)
+    for scores, units, quota in zip(blocks, alive, seats, strict=True):
         best = sorted(zip(scores, units, strict=True), key=lambda entry: (-entry[0], entry[1]))[:quota]
         result.append(sorted(unit for _, unit in best))
     return result
 
 
-def parameters_gone(keep: KeepSet, shape: ViTShape) -> int:
-    """By the closed form, which test_shape.py checks on models."""
-    return shape.parameters().total - shape.parameters(keep.counts("heads"), keep.counts("neurons")).total
+NAIVE = {"global": naive_global, "layer": naive_layer}
 
 
-@properties
-@given(
-    SHAPES, RATE, st.sampled_from([0, 1, 2, "auto"]), st.sampled_from(["global", "layer"]), st.booleans(), st.integers(0, 999)
-)
-def test_separate_is_the_naive_ranking(
-    shape: ViTShape, rate: float, floor: int | str, scope: str, ties: bool, seed: int
+def check_separate(
+    keep: KeepSet, scores: dict[str, Blocks], alive: KeepSet, structure: Structure, budget: StateBudget, scope: str
 ) -> None:
-    alive, budget = KeepSet.dense(shape), budget_of(shape, rate, floor)
-    heads, neurons = draw_scores(alive, random.Random(seed), ties)
-    keep = rank_separate(as_scores(heads, neurons), alive, budget, scope)
-    naive = naive_global if scope == "global" else naive_layer
-    lists = alive.to_lists()
-    assert keep.to_lists() == {
-        "heads": naive(heads, lists["heads"], budget.heads),
-        "neurons": naive(neurons, lists["neurons"], budget.neurons),
-    }
-    for kind, part in (("heads", budget.heads), ("neurons", budget.neurons)):
-        counts = keep.counts(kind)  # type: ignore[arg-type]
-        assert sum(counts) == part.kept
-        assert min(counts) >= part.floor
+    """The naive ranking's units; exactly as many as the budget says; at least the floors."""
+    assert list(keep) == [group.name for group in structure.groups]
+    for kind in structure.kinds:
+        sizes = [group.count for group in structure.of(kind)]
+        found = lists_of(keep, structure, kind)
+        assert found == NAIVE[scope](scores[kind], lists_of(alive, structure, kind), sizes, budget.kinds[kind])
+        assert sum(map(len, found)) == budget.kinds[kind].kept
+        assert min(map(len, found)) >= budget.kinds[kind].floor
+
+
+def is_within(keep: KeepSet, alive: KeepSet) -> bool:
+    return all(set(keep[name].tolist()) <= set(alive[name].tolist()) for name in alive)
+
+
+@properties
+@given(WHICH, RATE, FLOOR, st.sampled_from(["global", "layer"]), st.booleans(), st.integers(0, 999))
+def test_separate_is_the_naive_ranking(which: str, rate: float, floor: int | str, scope: str, ties: bool, seed: int) -> None:
+    structure = STRUCTURES[which]
+    alive, budget = KeepSet.dense(structure), budget_of(structure, rate, floor)
+    scores = draw_scores(alive, structure, random.Random(seed), ties)
+    keep = rank_separate(as_scores(scores, structure), alive, structure, budget, scope)
+    check_separate(keep, scores, alive, structure, budget, scope)
 
 
 @properties
 @given(
-    SHAPES,
+    WHICH,
     st.floats(0.05, 0.97),
     st.sampled_from(["geometric", "linear", "cubic", "constant"]),
-    st.sampled_from(["global", "layer"]),
+    st.sampled_from([("global", "auto"), ("layer", 0)]),
     st.sampled_from([0.0, 0.1, 0.5]),
     st.integers(0, 999),
 )
 def test_states_are_nested_and_exact(
-    shape: ViTShape, target: float, curve: str, scope: str, fillback: float, seed: int
+    which: str, target: float, curve: str, scope_and_floor: tuple[str, int | str], fillback: float, seed: int
 ) -> None:
     """Every rate of a schedule in turn, with new scores in each state, as training would give them."""
-    alive, draw = KeepSet.dense(shape), random.Random(seed)
-    naive = naive_global if scope == "global" else naive_layer
+    structure, (scope, floor) = STRUCTURES[which], scope_and_floor
+    alive, draw = KeepSet.dense(structure), random.Random(seed)
     for rate in rates(6, target, curve):
-        budget = budget_of(shape, rate, "auto", fillback)
-        heads, neurons = draw_scores(alive, draw, ties=seed % 2 == 0)
-        before = alive.to_lists()
-        alive = rank_separate(as_scores(heads, neurons), alive, budget, scope)
-        after = alive.to_lists()
-        assert after["heads"] == naive(heads, before["heads"], budget.heads)
-        assert after["neurons"] == naive(neurons, before["neurons"], budget.neurons)
-        assert (sum(alive.counts("heads")), sum(alive.counts("neurons"))) == (budget.heads.kept, budget.neurons.kept)
-        for kind in KINDS:
-            assert all(set(new) <= set(old) for new, old in zip(after[kind], before[kind], strict=True))
-
-
-def naive_joint(heads: Blocks, neurons: Blocks, alive: KeepSet, budget: StateBudget, shape: ViTShape) -> dict[str, Units]:
-    """Remove the worst by density until the next does not fit, passing over those that a floor protects."""
-    lists = alive.to_lists()
-    left = {kind: [list(units) for units in lists[kind]] for kind in KINDS}
-    # Exact fractions: what separate ranking would remove, times (1 - fillback), in whole parameters.
-    gone_heads = shape.heads - number_kept(budget.rate, shape.heads)
-    gone_neurons = shape.neurons - number_kept(budget.rate, shape.neurons)
-    full = gone_heads * shape.head_parameters + gone_neurons * shape.neuron_parameters
-    allowed = Fraction(full) * (1 - Fraction(str(budget.fillback))) - parameters_gone(alive, shape)
-    listed = [("heads", *entry) for entry in worst_first(heads, lists["heads"])]
-    listed += [("neurons", *entry) for entry in worst_first(neurons, lists["neurons"])]
-    listed.sort(key=lambda entry: (entry[1], KINDS.index(entry[0]) * -1))  # stable: neurons before heads among equals
-    for kind, _, block, unit in listed:
-        if len(left[kind][block]) <= (budget.heads if kind == "heads" else budget.neurons).floor:
-            continue
-        cost = shape.head_parameters if kind == "heads" else shape.neuron_parameters
-        if cost > allowed:
-            break
-        allowed -= cost
-        left[kind][block].remove(unit)
-    return left
+        budget = budget_of(structure, rate, floor, fillback)
+        scores = draw_scores(alive, structure, draw, ties=seed % 2 == 0)
+        before = alive
+        alive = rank_separate(as_scores(scores, structure), before, structure, budget, scope)
+        check_separate(alive, scores, before, structure, budget, scope)
+        assert is_within(alive, before)
 
 
 @properties
-@given(SHAPES, RATE, FLOOR, st.sampled_from([0.0, 0.1, 0.9]), st.booleans(), st.integers(0, 999))
-def test_joint_is_the_naive_ranking(
-    shape: ViTShape, rate: float, floor: int | str, fillback: float, ties: bool, seed: int
+@given(
+    st.sampled_from(["micro", "tiny", "few blocks"]),
+    st.floats(0.05, 0.97),
+    st.sampled_from(["geometric", "linear", "cubic", "constant"]),
+    st.sampled_from([0.0, 0.1, 0.5]),
+    st.integers(0, 999),
+)
+def test_equal_blocks_are_nested_by_layer_when_the_automatic_floor_gives_way(
+    which: str, target: float, curve: str, fillback: float, seed: int
 ) -> None:
-    alive, budget = KeepSet.dense(shape), budget_of(shape, rate, floor, fillback)
-    heads, neurons = draw_scores(alive, random.Random(seed), ties)
-    keep = rank_joint(as_scores(heads, neurons), alive, budget, shape)
-    assert keep.to_lists() == naive_joint(heads, neurons, alive, budget, shape)
-    assert min(keep.counts("heads")) >= budget.heads.floor
-    assert min(keep.counts("neurons")) >= budget.neurons.floor
+    structure = STRUCTURES[which]
+    alive, draw = KeepSet.dense(structure), random.Random(seed)
+    for rate in rates(6, target, curve):
+        budget = budget_of(structure, rate, "auto", fillback)
+        scores = draw_scores(alive, structure, draw, ties=seed % 2 == 0)
+        before = alive
+        alive = rank_separate(as_scores(scores, structure), before, structure, budget, "layer")
+        check_separate(alive, scores, before, structure, budget, "layer")
+        assert is_within(alive, before)
+        for kind, of_kind in budget.kinds.items():
+            blocks = len(structure.of(kind))
+            shares = [of_kind.kept // blocks + (block < of_kind.kept % blocks) for block in range(blocks)]
+            assert [len(units) for units in lists_of(alive, structure, kind)] == shares
+
+
+def test_each_block_keeps_its_share_of_its_own_width() -> None:
+    """Half of 2, 4 and 7 heads: 1, 2 and, of the six kept, the other three; the best of each block by its own scores."""
+    structure = made_up((0, "heads", 2, 1), (1, "heads", 4, 1), (2, "heads", 7, 1))
+    budget = StateBudget(0.5, {"heads": KindBudget(0.5, 13, 6, 0)})
+    scores = {"heads": [[5.0, 6.0], [0.4, 0.1, 0.3, 0.2], [70.0, 10.0, 60.0, 20.0, 50.0, 30.0, 40.0]]}
+    keep = rank_separate(as_scores(scores, structure), KeepSet.dense(structure), structure, budget, "layer")
+    assert lists_of(keep, structure, "heads") == [[1], [0, 2], [0, 2, 4]]
+
+
+def cost(group: Group) -> int:
+    return sum(member.size for member in group.members)
+
+
+def allowed_by_budget(budget: StateBudget, structure: Structure) -> Fraction:
+    """Parameters: what separate ranking would remove, in whole parameters a kind, times (1 - fillback), in exact fractions.
+
+    Where a kind's units cost more in some blocks, each counts as much as they do on average.
+    """
+    full = 0
+    for kind in structure.kinds:
+        units = [cost(group) for group in structure.of(kind) for _ in range(group.count)]
+        full += int(Fraction(sum(units), len(units)) * (len(units) - number_kept(budget.rate, len(units))))
+    return Fraction(full) * (1 - Fraction(str(budget.fillback)))
+
+
+def parameters_gone(keep: KeepSet, structure: Structure) -> int:
+    return sum((group.count - len(keep[group.name])) * cost(group) for group in structure.groups)
+
+
+def naive_joint(
+    scores: dict[str, Blocks], alive: KeepSet, budget: StateBudget, structure: Structure
+) -> tuple[dict[str, Units], Fraction]:
+    """Remove the worst by density until the next does not fit, passing over those that a floor protects.
+
+    Returns what is left, and how much of the budget.
+    """
+    left = {kind: lists_of(alive, structure, kind) for kind in structure.kinds}
+    allowed = allowed_by_budget(budget, structure) - parameters_gone(alive, structure)
+    listed = [(kind, *entry) for kind in structure.kinds for entry in worst_first(scores[kind], left[kind])]
+    listed.sort(key=lambda entry: (entry[1], -structure.kinds.index(entry[0])))  # stable: later kinds first among equals
+    for kind, _, block, unit in listed:
+        if len(left[kind][block]) <= budget.kinds[kind].floor:
+            continue
+        price = cost(structure.of(kind)[block])
+        if price > allowed:
+            break
+        allowed -= price
+        left[kind][block].remove(unit)
+    return left, allowed
+
+
+def by_kind(keep: KeepSet, structure: Structure) -> dict[str, Units]:
+    return {kind: lists_of(keep, structure, kind) for kind in structure.kinds}
 
 
 @properties
-@given(SHAPES, st.floats(0.05, 0.95), st.sampled_from(["geometric", "linear", "constant"]), st.integers(0, 999))
-def test_joint_states_are_nested_and_spend_their_budget(shape: ViTShape, target: float, curve: str, seed: int) -> None:
-    alive, draw = KeepSet.dense(shape), random.Random(seed)
+@given(WHICH, RATE, FLOOR, st.sampled_from([0.0, 0.1, 0.9]), st.booleans(), st.integers(0, 999))
+def test_joint_is_the_naive_ranking(which: str, rate: float, floor: int | str, fillback: float, ties: bool, seed: int) -> None:
+    structure = STRUCTURES[which]
+    alive, budget = KeepSet.dense(structure), budget_of(structure, rate, floor, fillback)
+    scores = draw_scores(alive, structure, random.Random(seed), ties)
+    keep = rank_joint(as_scores(scores, structure), alive, structure, budget)
+    assert list(keep) == [group.name for group in structure.groups]
+    assert by_kind(keep, structure) == naive_joint(scores, alive, budget, structure)[0]
+    for group in structure.groups:
+        assert len(keep[group.name]) >= budget.kinds[group.kind].floor
+
+
+@properties
+@given(WHICH, st.floats(0.05, 0.95), st.sampled_from(["geometric", "linear", "constant"]), st.integers(0, 999))
+def test_joint_states_are_nested_and_spend_their_budget(which: str, target: float, curve: str, seed: int) -> None:
+    structure = STRUCTURES[which]
+    alive, draw = KeepSet.dense(structure), random.Random(seed)
     for rate in rates(6, target, curve):
-        budget = budget_of(shape, rate, 0)
-        heads, neurons = draw_scores(alive, draw, ties=False)
-        before, expected = alive.to_lists(), naive_joint(heads, neurons, alive, budget, shape)
-        alive = rank_joint(as_scores(heads, neurons), alive, budget, shape)
-        assert alive.to_lists() == expected
-        for kind in KINDS:
-            assert all(set(new) <= set(old) for new, old in zip(alive.to_lists()[kind], before[kind], strict=True))
-        separate = shape.parameters().total - (
-            shape.parameters().other
-            + shape.depth * 2 * shape.embed_dim
-            + budget.heads.kept * shape.head_parameters
-            + budget.neurons.kept * shape.neuron_parameters
-        )
+        budget = budget_of(structure, rate, 0)
+        scores = draw_scores(alive, structure, draw, ties=False)
+        before, (expected, unspent) = alive, naive_joint(scores, alive, budget, structure)
+        alive = rank_joint(as_scores(scores, structure), before, structure, budget)
+        assert by_kind(alive, structure) == expected
+        assert is_within(alive, before)
         # Nothing binds (no floor), so what is left over is less than the unit that did not fit.
-        assert 0 <= separate - parameters_gone(alive, shape) < max(shape.head_parameters, shape.neuron_parameters)
+        left_over = allowed_by_budget(budget, structure) - parameters_gone(alive, structure)
+        assert 0 <= left_over < max(cost(group) for group in structure.groups)
+        assert left_over == unspent
+
+
+@properties
+@given(WHICH, RATE, st.sampled_from([0.0, 0.1, 0.9]))
+def test_the_joint_budget_is_what_separate_ranking_removes(which: str, rate: float, fillback: float) -> None:
+    structure = STRUCTURES[which]
+    budget = budget_of(structure, rate, 0, fillback)
+    assert joint_budget(budget, structure) == int(allowed_by_budget(budget, structure))
+    if which in ("micro", "tiny", "few blocks"):  # all units of a kind cost the same, so the counts fix the parameters
+        plain = budget_of(structure, rate, 0)
+        scores = draw_scores(KeepSet.dense(structure), structure, random.Random(0), ties=False)
+        keep = rank_separate(as_scores(scores, structure), KeepSet.dense(structure), structure, plain, "global")
+        assert joint_budget(plain, structure) == parameters_gone(keep, structure)
+
+
+def test_a_cheap_unit_after_one_that_does_not_fit_stays() -> None:
+    """The longest prefix, not the fullest knapsack: 30 parameters may go, the second to go costs 25."""
+    structure = made_up((0, "heads", 2, 10), (1, "heads", 2, 25))
+    # On average a head costs 17.5: two of them are 35, of which a seventh stays.
+    budget = StateBudget(0.5, {"heads": KindBudget(0.5, 4, 2, 0)}, fillback=1 / 7)
+    assert joint_budget(budget, structure) == 30
+    scores = {"heads": [[0.1, 0.3], [0.2, 0.4]]}
+    keep = rank_joint(as_scores(scores, structure), KeepSet.dense(structure), structure, budget)
+    assert lists_of(keep, structure, "heads") == [[1], [0, 1]]
 
 
 def test_joint_fillback_is_not_short_by_a_rounding() -> None:
     """Ten neurons may go and nine tenths of them stay: 170 parameters × (1 - 0.9) pays for exactly one neuron of 17."""
-    budget = StateBudget(0.5, KindBudget(0.0, 8, 0), KindBudget(10 / 18, 17, 0), fillback=0.9)
-    densities = as_scores([[9.0] * 4] * 2, [[1.0] * 9] * 2)
-    keep = rank_joint(densities, KeepSet.dense(FEW_BLOCKS), budget, FEW_BLOCKS)
-    assert keep.to_lists()["neurons"] == [list(range(9)), list(range(8))]
+    structure = FEW_BLOCKS.structure
+    budget = StateBudget(0.5, {"heads": KindBudget(0.0, 8, 8, 0), "neurons": KindBudget(10 / 18, 18, 17, 0)}, fillback=0.9)
+    densities = as_scores({"heads": [[9.0] * 4] * 2, "neurons": [[1.0] * 9] * 2}, structure)
+    keep = rank_joint(densities, KeepSet.dense(structure), structure, budget)
+    assert lists_of(keep, structure, "neurons") == [list(range(9)), list(range(8))]
 
 
 def test_vit_small_at_seventy_percent() -> None:
     """All 18,504 units of the full-size model, scores with many ties."""
-    alive, budget = KeepSet.dense(SMALL), budget_of(SMALL, 0.7, "auto")
-    heads, neurons = draw_scores(alive, random.Random(7), ties=True)
-    keep = rank_separate(as_scores(heads, neurons), alive, budget, "global")
-    assert (sum(keep.counts("heads")), sum(keep.counts("neurons"))) == (22, 5_530)
-    listed = worst_first(neurons, alive.to_lists()["neurons"])[-5_530:]
+    structure = SMALL.structure
+    alive, budget = KeepSet.dense(structure), budget_of(structure, 0.7, "auto")
+    scores = draw_scores(alive, structure, random.Random(7), ties=True)
+    keep = rank_separate(as_scores(scores, structure), alive, structure, budget, "global")
+    assert structure.by_kind(keep.counts()) == {"heads": 22, "neurons": 5_530}
+    listed = worst_first(scores["neurons"], lists_of(alive, structure, "neurons"))[-5_530:]
     assert {(block, unit) for _, block, unit in listed} == {
-        (block, unit) for block, units in enumerate(keep.to_lists()["neurons"]) for unit in units
+        (block, unit) for block, units in enumerate(lists_of(keep, structure, "neurons")) for unit in units
     }
 
 
+def of_few_blocks(
+    heads: Blocks, neurons: Blocks, kept_heads: tuple[int, int], kept_neurons: tuple[int, int]
+) -> dict[str, Units]:
+    """Global ranking where (kept, floor) are given for both kinds."""
+    structure = FEW_BLOCKS.structure
+    budget = StateBudget(
+        0.5, {"heads": KindBudget(0.5, 8, *kept_heads), "neurons": KindBudget(0.5, 18, *kept_neurons)}
+    )  # fmt: skip
+    scores = as_scores({"heads": heads, "neurons": neurons}, structure)
+    return by_kind(rank_separate(scores, KeepSet.dense(structure), structure, budget, "global"), structure)
+
+
 def test_ties_go_by_block_and_index() -> None:
-    alive = KeepSet.dense(FEW_BLOCKS)
-    equal = as_scores([[1.0] * 4] * 2, [[1.0] * 9] * 2)
-    keep = rank_separate(equal, alive, StateBudget(0.5, KindBudget(0.5, 5, 0), KindBudget(0.5, 9, 0)), "global")
-    assert keep.to_lists() == {"heads": [[0, 1, 2, 3], [0]], "neurons": [list(range(9)), []]}
-    keep = rank_separate(equal, alive, StateBudget(0.5, KindBudget(0.5, 5, 2), KindBudget(0.5, 9, 3)), "global")
-    assert keep.to_lists() == {"heads": [[0, 1, 2], [0, 1]], "neurons": [[0, 1, 2, 3, 4, 5], [0, 1, 2]]}
+    equal = ([[1.0] * 4] * 2, [[1.0] * 9] * 2)
+    assert of_few_blocks(*equal, (5, 0), (9, 0)) == {"heads": [[0, 1, 2, 3], [0]], "neurons": [list(range(9)), []]}
+    assert of_few_blocks(*equal, (5, 2), (9, 3)) == {
+        "heads": [[0, 1, 2], [0, 1]],
+        "neurons": [[0, 1, 2, 3, 4, 5], [0, 1, 2]],
+    }
+
+
+def test_joint_ties_go_by_kind_block_and_index() -> None:
+    """All densities equal: the last kind's last block loses its last units first."""
+    structure = made_up((0, "heads", 2, 10), (0, "neurons", 3, 10), (1, "heads", 2, 10), (1, "neurons", 3, 10))
+    budget = StateBudget(0.5, {"heads": KindBudget(0.5, 4, 2, 0), "neurons": KindBudget(0.5, 6, 3, 0)})
+    equal = as_scores({"heads": [[1.0] * 2] * 2, "neurons": [[1.0] * 3] * 2}, structure)
+    keep = rank_joint(equal, KeepSet.dense(structure), structure, budget)
+    assert by_kind(keep, structure) == {"heads": [[0, 1], [0, 1]], "neurons": [[0], []]}
 
 
 def test_a_floor_saves_a_block_that_global_ranking_would_empty() -> None:
-    scores = as_scores([[0.1, 0.2, 0.3, 0.4], [5.0, 6.0, 7.0, 8.0]], [[1.0] * 9] * 2)
-    everything = KindBudget(0, 18, 0)
-    free = rank_separate(scores, KeepSet.dense(FEW_BLOCKS), StateBudget(0.5, KindBudget(0.5, 4, 0), everything), "global")
-    held = rank_separate(scores, KeepSet.dense(FEW_BLOCKS), StateBudget(0.5, KindBudget(0.5, 4, 1), everything), "global")
-    assert free.to_lists()["heads"] == [[], [0, 1, 2, 3]]
-    assert held.to_lists()["heads"] == [[3], [1, 2, 3]]
+    scores = ([[0.1, 0.2, 0.3, 0.4], [5.0, 6.0, 7.0, 8.0]], [[1.0] * 9] * 2)
+    assert of_few_blocks(*scores, (4, 0), (18, 0))["heads"] == [[], [0, 1, 2, 3]]
+    assert of_few_blocks(*scores, (4, 1), (18, 0))["heads"] == [[3], [1, 2, 3]]
 
 
-@pytest.mark.parametrize("scope", ["global", "layer"])
-def test_state_zero_keeps_everything(scope: str) -> None:
-    alive = KeepSet.dense(MICRO)
-    heads, neurons = draw_scores(alive, random.Random(0), ties=False)
-    assert rank_separate(as_scores(heads, neurons), alive, budget_of(MICRO, 0.0, "auto"), scope) == alive
-    assert rank_joint(as_scores(heads, neurons), alive, budget_of(MICRO, 0.0, "auto"), MICRO) == alive
+@pytest.mark.parametrize("which", STRUCTURES)
+def test_state_zero_keeps_everything(which: str) -> None:
+    structure = STRUCTURES[which]
+    alive, budget = KeepSet.dense(structure), budget_of(structure, 0.0, "auto")
+    scores = as_scores(draw_scores(alive, structure, random.Random(0), ties=False), structure)
+    assert rank_separate(scores, alive, structure, budget, "global") == alive
+    assert rank_separate(scores, alive, structure, budget, "layer") == alive
+    assert rank_joint(scores, alive, structure, budget) == alive

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune.pruning.schedule import SHAPES, number_kept, rates
+from prune.pruning.schedule import SHAPES, ScheduleOptions, epochs_before, epochs_of, number_kept, position, rates
 
 STATES = st.integers(2, 60)
 TARGET = st.floats(0.01, 0.99)
@@ -90,3 +90,45 @@ def test_fillback_keeps_its_share_of_those_that_would_go() -> None:
     assert number_kept(0.7, 72, fillback_rate=0.1) == 22 + 5  # 0.1 of 50
     assert number_kept(0.7, 18_432, fillback_rate=0.5) == 5_530 + 6_451  # half of 12,902
     assert number_kept(0.0, 72, fillback_rate=0.5) == 72
+
+
+SCHEDULE = st.builds(
+    ScheduleOptions,
+    states=st.integers(2, 12),
+    epochs=st.integers(1, 7),
+    epochs_first=st.none() | st.integers(0, 9),
+    target=TARGET,
+)
+
+
+def every_epoch(schedule: ScheduleOptions) -> list[tuple[int, int]]:
+    """(state, epoch) of each epoch of a run, one after the other, by walking through it."""
+    walked = []
+    for state in range(schedule.states):
+        count = schedule.epochs
+        if state == 0 and schedule.epochs_first is not None:
+            count = schedule.epochs_first
+        for epoch in range(count):
+            walked.append((state, epoch))
+    return walked
+
+
+@many
+@given(SCHEDULE)
+def test_epochs_and_positions_are_those_of_a_walk_through_the_run(schedule: ScheduleOptions) -> None:
+    walked, section = every_epoch(schedule), schedule.model_dump(mode="json")
+    for state in range(schedule.states):
+        of_state = [place for place in walked if place[0] == state]
+        assert epochs_of(section, state) == schedule.epochs_of(state) == len(of_state)
+    for state in range(schedule.states + 1):
+        assert epochs_before(section, state) == len([place for place in walked if place[0] < state])
+    for done, place in enumerate(walked):
+        assert position(section, done) == place
+    assert position(section, len(walked)) == position(section, len(walked) + 5) == (schedule.states, 0)
+
+
+def test_a_state_without_epochs_is_never_in_progress() -> None:
+    section = {"states": 3, "epochs": 2, "epochs_first": 0}
+    assert [position(section, done) for done in range(5)] == [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0)]
+    section = {"states": 3, "epochs": 2}  # a section without the key is as one with null
+    assert [position(section, done) for done in range(3)] == [(0, 0), (0, 1), (1, 0)]

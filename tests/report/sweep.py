@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-import json
 import math
 import random
 import tempfile
@@ -13,11 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from prune.architectures.base import make_architecture
+from prune.architectures.group import Structure
+from prune.base.files import write_json, write_jsonl
 from prune.cli import main
+from prune.config.schema import RunConfig
+from prune.data.base import DataFacts
+from prune.pruning.quotas import spread
 from prune.pruning.schedule import number_kept, rates
-from prune.architectures.shape import ViTShape
+from prune.rundir.directory import RunDirectory
+from prune.rundir.manifest import describe_state
 from prune.rundir.status import now
 
 
@@ -34,7 +38,7 @@ def configuration(dataset: str = "digits", method: str = "refill", seed: int = 0
         "seed": seed,
         "dataset": {"name": dataset, "image_size": image, "channels": channels, "classes": classes, "split_seed": 0},
         "model": {
-            "name": "custom" if small else "vit_small_patch16_224", "pretrained": False, "patch_size": patch,
+            "family": "vit", "name": "custom" if small else "vit_small_patch16_224", "pretrained": False, "patch_size": patch,
             "depth": 4 if small else 12, "embed_dim": 48 if small else 384, "num_heads": 3 if small else 6, "mlp_ratio": 4.0,
         },
         "method": {"name": method},
@@ -52,26 +56,35 @@ def configuration(dataset: str = "digits", method: str = "refill", seed: int = 0
     return config
 
 
-def shape_of(config: dict[str, Any]) -> ViTShape:
-    """The sizes of a configuration's dense model."""
-    dataset, model = config["dataset"], config["model"]
-    size = dataset["image_size"]
-    return ViTShape(
-        image_size=(size, size) if isinstance(size, int) else tuple(size), patch_size=model["patch_size"],
-        channels=dataset["channels"], classes=dataset["classes"], embed_dim=model["embed_dim"], depth=model["depth"],
-        num_heads=model["num_heads"], mlp_hidden=int(model["embed_dim"] * model["mlp_ratio"]),
-    )  # fmt: skip
+def structure_of(config: dict[str, Any], classes: int = 0) -> Structure:
+    """The units of a configuration's dense model."""
+    dataset = config["dataset"]
+    classes = classes or dataset["classes"]
+    return make_architecture(config["model"], dataset["image_size"], dataset["channels"], classes).structure
 
 
-def state_line(config: dict[str, Any], state: int, test: float, **more: Any) -> dict[str, Any]:
-    """A line of states.jsonl with sizes that fit the configuration; validation follows `test` unless told otherwise."""
-    shape, schedule = shape_of(config), config["schedule"]
+def state_line(
+    config: dict[str, Any], state: int, test: float, groups: dict[str, int] | None = None, classes: int = 0, **more: Any
+) -> dict[str, Any]:
+    """A line of states.jsonl with sizes that fit the configuration; validation follows `test` unless told otherwise.
+
+    Args:
+        groups: group → units kept; default: as many as the schedule says, in proportion to the blocks' widths.
+        classes: found in the data, where the configuration has none.
+    """
+    structure, schedule = structure_of(config, classes), config["schedule"]
     dense = config["method"]["name"] == "dense"
     rate = 0.0 if dense else rates(schedule["states"], schedule["target"], schedule["shape"])[state]
-    heads, neurons = number_kept(rate, shape.heads), number_kept(rate, shape.neurons)
+    if groups is None:
+        groups = {}
+        for kind in structure.kinds:
+            sizes = {group.name: group.count for group in structure.of(kind)}
+            kept = spread(number_kept(rate, structure.units(kind)), list(sizes.values()))
+            groups |= dict(zip(sizes, kept, strict=True))
+        groups = {group.name: groups[group.name] for group in structure.groups}
     return {
-        "state": state, "rate": rate, "heads_kept": heads, "neurons_kept": neurons,
-        "parameters": shape.parameters([heads], [neurons]).total, "macs": shape.macs([heads], [neurons]).total,
+        "state": state, "rate": rate, "kept": structure.by_kind(groups), "groups": groups,
+        "parameters": structure.parameters(groups), "macs": structure.macs(groups),
         "val_accuracy_pruned": None, "val_accuracy_before_removal": None, "val_accuracy_after_removal": None,
         "marked_norm_ratio": None, "best_epoch": schedule["epochs"] - 1, "val_accuracy_best": test,
         "val_accuracy_final": test, "test_accuracy_best": test, "test_accuracy_final": test, "seconds": 10.0, **more,
@@ -88,25 +101,37 @@ def epoch_line(state: int, epoch: int, val: float, **more: Any) -> dict[str, Any
 
 def write_run(
     sweep: Path, config: dict[str, Any], states: Sequence[dict[str, Any]], metrics: Sequence[dict[str, Any]] | None = None,
-    status: dict[str, Any] | None = None, kept: dict[int, dict[str, list[list[int]]]] | None = None, name: str | None = None,
+    status: dict[str, Any] | None = None, kept: dict[int, dict[str, list[int]]] | None = None, name: str | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Path:  # fmt: skip
-    """Write one run directory as a run would leave it. By default its epochs are all there, flat, and it is done."""
+    """Write one run directory as a run would leave it. By default its epochs are all there, flat, and it is done.
+
+    Args:
+        kept: state → group → the original indices kept: the states that have a manifest.
+        classes: the names that the manifests give them, where the configuration has no number of classes.
+    """
     id = hashlib.sha256(str(config).encode()).hexdigest()[:8]
     folder = sweep / (name or f"{config['dataset']['name']}-{config['method']['name']}-s{config['seed']}-{id}")
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    directory = RunDirectory(folder)
+    directory.write_config(config)
     if metrics is None:
         metrics = [epoch_line(line["state"], epoch, line["val_accuracy_final"] or 0.0) for line in states
                    for epoch in range(config["schedule"]["epochs"])]  # fmt: skip
-    for stem, lines in (("states", states), ("metrics", metrics)):
-        (folder / f"{stem}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_jsonl(directory.states, states)
+    write_jsonl(directory.metrics, metrics)
     start = {"time": now(), "commit": "0123abc", "torch": "2.9.0", "device": "NVIDIA H100", "precision": "tf32", "threads": 8}
     content = {"status": "done", "host": "node07", "heartbeat": now(), "starts": [start], **(status or {})}
-    (folder / "status.json").write_text(json.dumps(content))
+    write_json(directory.status, content)
     for state, units in (kept or {}).items():
-        place = folder / "checkpoints" / f"state_{state:02d}"
-        place.mkdir(parents=True)
-        (place / "pruned.json").write_text(json.dumps({"format": 1, **units}))
+        names = list(classes or map(str, range(config["dataset"]["classes"])))
+        validated = RunConfig.model_validate(config)
+        channels = validated.dataset.channels
+        facts = DataFacts(mean=[0.5] * channels, std=[0.5] * channels, classes=names, fingerprint=None)
+        line = next(line for line in states if line["state"] == state)
+        directory.state(state).mkdir(parents=True)
+        about = describe_state(validated, validated.architecture(len(names)), facts, folder.name, units, line)
+        write_json(directory.manifest(state), {**about, "sha256": {"final": "", "best": ""}})
     return folder
 
 
@@ -150,9 +175,9 @@ def _realistic_run(
     chance = random.Random(f"{dataset} {method} {seed}")
     shared = random.Random(f"{dataset} {seed}")  # state 0 is the same for all methods
     config = configuration(dataset, method, seed, schedule__states=states, schedule__epochs=epochs)
-    shape, percent = shape_of(config), rates(states, 0.7)
+    structure, percent = structure_of(config), rates(states, 0.7)
     lines, metrics, kept = [], [], {}
-    alive = {"heads": [list(range(6)) for _ in range(12)], "neurons": [list(range(1536)) for _ in range(12)]}
+    alive = {name: list(range(units)) for name, units in structure.dense.items()}
     stop_at = {"refill": states - 2, "rsst": states - 3}.get(method, states) if trouble else states
     previous = 0.0
     for state in range(stop_at):
@@ -164,9 +189,10 @@ def _realistic_run(
             peak -= 10.3  # the reference's unexplained 69.98 %
         removal = round(0.75 * epochs) - 1 if method == "rsst" and state else None
         start = 10.0 if state == 0 else previous - (0.0 if method == "dense" else 20 + 15 * rate if method == "refill" else 0.3)
-        dense_parameters = lines[-1]["parameters"] if lines else shape.parameters().total
-        line = state_line(config, state, peak)
-        speed = 30.0 * (0.25 + 0.75 * line["macs"] / shape.macs().total)
+        dense_parameters = lines[-1]["parameters"] if lines else structure.parameters()
+        _thin(structure, alive, state_line(config, state, peak)["kept"], chance)
+        line = state_line(config, state, peak, {name: len(units) for name, units in alive.items()})
+        speed = 30.0 * (0.25 + 0.75 * line["macs"] / structure.macs())
         for epoch in range(epochs):
             val = peak - 0.4 - (peak - start) * math.exp(-epoch / (epochs / 7)) + noise.gauss(0, 0.25)
             penalised = removal is not None and epoch <= removal
@@ -192,7 +218,6 @@ def _realistic_run(
             more["marked_norm_ratio"] = 0.0031
         lines.append({**line, **more})
         previous = final
-        _thin(alive, lines[-1], chance)
         kept[state] = copy.deepcopy(alive)
     status: dict[str, Any] = {}
     if stop_at < states:
@@ -205,20 +230,21 @@ def _realistic_run(
     folder = write_run(sweep, config, lines, metrics, status, kept)
     if seed == 0:
         for line in lines[:: max(1, states // 5)]:
-            _measure(folder, line, shape)
+            _measure(folder, line, structure)
 
 
-def _thin(alive: dict[str, list[list[int]]], line: dict[str, Any], chance: random.Random) -> None:
-    """Drop units, more of them in early and late blocks, until the line's numbers are left."""
-    for kind, units in alive.items():
+def _thin(structure: Structure, alive: dict[str, list[int]], kept: dict[str, int], chance: random.Random) -> None:
+    """Drop units, more of them in early and late blocks, until so many of each kind are left."""
+    for kind, left in kept.items():
+        units = [alive[group.name] for group in structure.of(kind)]
         weights = [1.0 + 0.9 * math.cos(2 * math.pi * block / len(units)) for block in range(len(units))]
-        while sum(map(len, units)) > line[f"{kind}_kept"]:
+        while sum(map(len, units)) > left:
             block = chance.choices(range(len(units)), [w * (len(u) - 1) for w, u in zip(weights, units, strict=True)])[0]
             units[block].pop(chance.randrange(len(units[block])))
 
 
-def _measure(folder: Path, line: dict[str, Any], shape: ViTShape) -> None:
-    share = line["macs"] / shape.macs().total
+def _measure(folder: Path, line: dict[str, Any], structure: Structure) -> None:
+    share = line["macs"] / structure.macs()
     results = []
     for engine, base in (("torch", 6.0), ("onnxruntime", 4.1)):
         for batch, factor in ((1, 1.0), (64, 22.0)):
@@ -227,4 +253,4 @@ def _measure(folder: Path, line: dict[str, Any], shape: ViTShape) -> None:
                 results.append({"engine": engine, "variant": variant, "batch_size": batch, "median_ms": median,
                                 "p90_ms": 1.12 * median, "images_per_second": 1000 * batch / median})  # fmt: skip
     content = {"machine": {"device": "CPU", "threads": 8}, "results": results}
-    (folder / "checkpoints" / f"state_{line['state']:02d}" / "latency.json").write_text(json.dumps(content))
+    write_json(RunDirectory(folder).state(line["state"]) / "latency.json", content)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from prune.report.analysis import Analysis
 from prune.report.anomalies import Anomaly
+from prune.report.findings import Findings
 from prune.report.load import load
 from prune.report.tables import accuracy, runs
 from tests.report.sweep import configuration, epoch_line, state_line, write_flat, write_run
@@ -18,7 +18,7 @@ from tests.report.test_statistics import REFERENCE
 
 
 def find(sweep: Path) -> list[Anomaly]:
-    return Analysis(load([sweep], "dense"), "dense").anomalies
+    return Findings(load([sweep], "dense"), "dense").anomalies
 
 
 def three_states(sweep: Path, status: dict[str, Any], done: int = 2, **more: Any) -> None:
@@ -45,9 +45,9 @@ def test_a_failed_run_is_flagged_with_its_reason(tmp_path: Path) -> None:
 
 def test_a_running_run_is_not_an_anomaly_but_is_not_complete(tmp_path: Path) -> None:
     three_states(tmp_path, {"status": "running", "state": 2, "epoch": 0})
-    analysis = Analysis(load([tmp_path], "dense"), "dense")
-    assert analysis.anomalies == []
-    (row,) = runs.completeness(analysis).rows
+    findings = Findings(load([tmp_path], "dense"), "dense")
+    assert findings.anomalies == []
+    (row,) = runs.completeness(findings).rows
     assert row[4:8] == ["running", "2 of 3 (67 %)", "state 2", "running in state 2, epoch 0"]
 
 
@@ -76,19 +76,19 @@ def test_other_ways_to_stop(tmp_path: Path, status: dict[str, Any], said: str) -
 def test_a_queued_run_waits(tmp_path: Path) -> None:
     config = configuration()
     write_run(tmp_path, config, [], [], {"status": "queued", "starts": []})
-    analysis = Analysis(load([tmp_path], "dense"), "dense")
-    assert analysis.anomalies == []
-    assert runs.completeness(analysis).rows[0][5:8] == ["0 of 3 (0 %)", "state 0–2", "waiting to start"]
+    findings = Findings(load([tmp_path], "dense"), "dense")
+    assert findings.anomalies == []
+    assert runs.completeness(findings).rows[0][5:8] == ["0 of 3 (0 %)", "state 0–2", "waiting to start"]
 
 
 def test_the_references_state_15_is_flagged_and_marked_where_it_counts(tmp_path: Path) -> None:
     config = configuration("cifar10", "rsst", schedule__states=16)
     write_run(tmp_path, config, [state_line(config, s, v) for s, v in enumerate(REFERENCE["cifar10 rsst"])])
-    analysis = Analysis(load([tmp_path], "dense"), "dense")
-    (found,) = analysis.anomalies
+    findings = Findings(load([tmp_path], "dense"), "dense")
+    (found,) = findings.anomalies
     assert (found.kind, found.run, found.state) == ("outlier", "R1", 15)
     assert found.message.startswith("accuracy 69.98 % is far outside its neighbours (")
-    table = accuracy.by_state(analysis, "cifar10")
+    table = accuracy.by_state(findings, "cifar10")
     assert table is not None
     assert [row[2] for row in table.rows[-2:]] == ["79.78", "69.98 †"]
 
@@ -130,11 +130,37 @@ def test_sizes_that_do_not_add_up_and_units_that_come_back(tmp_path: Path) -> No
     config = configuration(schedule__states=3)
     lines = [state_line(config, s, 80.0) for s in range(3)]
     lines[1]["parameters"] += 1
-    lines[2] = {**lines[2], **{key: lines[0][key] for key in ("heads_kept", "neurons_kept", "parameters", "macs")}}
+    lines[2] = {**lines[2], **{key: lines[0][key] for key in ("kept", "groups", "parameters", "macs")}}
     write_run(tmp_path, config, lines)
-    messages = [found.message for found in find(tmp_path)]
-    assert any("parameters; its heads and neurons make" in message for message in messages)
-    assert any("heads_kept rose from" in message and "must stay pruned" in message for message in messages)
+    recorded, kinds, groups = [found.message for found in find(tmp_path)]
+    # Geometric to 70 %: after the first of two steps √0.3 of 12 heads and of 768 neurons stay
+    assert (
+        recorded == f"states.jsonl records {lines[1]['parameters']:,} parameters; its units make {lines[1]['parameters'] - 1:,}"
+    )
+    assert kinds == "units kept rose: heads from 7 to 12, neurons from 421 to 768; a pruned unit must stay pruned"
+    assert groups == (
+        "units kept rose: blocks.0.attn from 2 to 3, blocks.0.mlp from 106 to 192, blocks.1.attn from 2 to 3 and 5 more; "
+        "a pruned unit must stay pruned"
+    )
+
+
+def test_a_unit_that_comes_back_while_its_kind_shrinks(tmp_path: Path) -> None:
+    config = configuration(schedule__states=3)
+    lines = [state_line(config, s, 80.0) for s in range(2)]
+    groups = {**lines[1]["groups"], "blocks.0.attn": 3, "blocks.1.attn": 0, "blocks.2.attn": 0}
+    write_run(tmp_path, config, [*lines, state_line(config, 2, 80.0, groups)])
+    (message,) = [found.message for found in find(tmp_path)]
+    assert message == "units kept rose: blocks.0.attn from 2 to 3; a pruned unit must stay pruned"
+
+
+def test_groups_that_the_model_does_not_have(tmp_path: Path) -> None:
+    config = configuration(schedule__states=2)
+    lines = [state_line(config, s, 80.0) for s in range(2)]
+    lines[1]["groups"]["blocks.9.attn"] = 1
+    write_run(tmp_path, config, lines)
+    (found,) = find(tmp_path)
+    assert (found.kind, found.state) == ("numbers", 1)
+    assert "names other groups of units than the model of config.yaml has" in found.message
 
 
 def test_missing_epochs_and_missing_accuracy(tmp_path: Path) -> None:
@@ -159,8 +185,10 @@ def test_unreadable_and_doubled_directories(tmp_path: Path) -> None:
     config = configuration(schedule__states=2)
     for name in ("one", "two"):
         write_run(tmp_path, config, [state_line(config, s, 80.0) for s in range(2)], name=name)
-    (tmp_path / "torn").mkdir()
-    (tmp_path / "torn" / "config.yaml").write_text("seed: [")
+    for name, text in (("torn", "seed: ["), ("old", "seed: 0")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(text)
     messages = [found.message for found in find(tmp_path)]
+    assert any("old could not be read and is in no table (" in message and "another version" in message for message in messages)
     assert any("torn could not be read and is in no table" in message for message in messages)
     assert any("two has the configuration and seed of" in message for message in messages)

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from prune.cli import main
-from prune.report.analysis import Analysis
 from prune.report.figures.accuracy import by_state
 from prune.report.figures.style import Style, styled
+from prune.report.findings import Findings
 from prune.report.load import load
 from tests.report.sweep import configuration, epoch_line, realistic, realistic_report, state_line, write_flat, write_run
 
@@ -23,13 +22,6 @@ from tests.report.sweep import configuration, epoch_line, realistic, realistic_r
 def report() -> Path:
     """The report of a small realistic sweep with all of its troubles."""
     return realistic_report()
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made but not drawn, which is nearly all of the time that a report takes."""
-    monkeypatch.setattr(Figure, "draw_without_rendering", lambda self: None)
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: file.write(b"not drawn"))
 
 
 def test_everything_is_written(report: Path) -> None:
@@ -152,6 +144,7 @@ def test_a_run_without_any_epoch(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["{sweep}/empty"], "empty holds no runs; give a sweep's folder such as outputs/main."),
+        (["{sweep}/old"], "old/run/config.yaml was written by another version of this program (format 1; this one reads"),
         (["{sweep}/nowhere"], "nowhere is not a folder; give a sweep's folder such as outputs/main."),
         (["{sweep}/main", "--baseline", "lottery"], "--baseline=lottery is in none of the runs; choose one of: refill."),
         (["{sweep}/main", "--format", "pdf"], "--format=pdf must be a list of html, md."),
@@ -160,6 +153,8 @@ def test_a_run_without_any_epoch(tmp_path: Path) -> None:
 )
 def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "old" / "run").mkdir(parents=True)
+    (tmp_path / "old" / "run" / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "file").write_text("")
     write_flat(tmp_path / "main", "refill", {0: [80.0, 81.0]})
     assert main(["report", *(argument.format(sweep=tmp_path) for argument in arguments)]) == 1
@@ -189,8 +184,8 @@ def test_torch_is_never_imported(tmp_path: Path) -> None:
 
 def test_the_same_files_give_the_same_figures(tmp_path: Path) -> None:
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
-    analysis = Analysis(load([tmp_path], "dense"), "dense")
+    findings = Findings(load([tmp_path], "dense"), "dense")
     with styled():
-        first, second = (by_state(analysis, Style(analysis.study), "digits") for _ in range(2))
+        first, second = (by_state(findings, Style(findings.study), "digits") for _ in range(2))
     assert first is not None
     assert first == second

@@ -6,9 +6,10 @@ import math
 
 import pytest
 
+from prune.base.text import ranges
 from prune.report.page import spans
 from prune.report.statistics import ending, outliers, paired, pareto_front, summarise
-from prune.report.text import difference, duration, large, mean_std, ranges, signed
+from prune.report.text import difference, large, mean_std, signed, time_taken
 
 REFERENCE = {
     "cifar10 refill": [
@@ -107,7 +108,7 @@ def test_text() -> None:
     assert difference(paired({0: 1.5, 1: 2.0}, {0: 1.5, 1: 2.0})) == "identical"
     assert difference(paired({0: 1.0, 1: 1.5, 2: 2.0}, {0: 0, 1: 0, 2: 0})) == "+1.50 [+0.26, +2.74]"
     assert [large(21_342_346), large(1_420_309_248), large(67_210), large(12)] == ["21.34 M", "1.42 G", "67.21 k", "12"]
-    assert [duration(11_160), duration(186), duration(3.14), duration(0.02)] == ["3.1 h", "3.1 min", "3.1 s", "20 ms"]
+    assert [time_taken(11_160), time_taken(186), time_taken(3.14), time_taken(0.02)] == ["3.1 h", "3.1 min", "3.1 s", "20 ms"]
     assert ranges([3, 1, 2, 7, 14, 15]) == "1–3, 7, 14–15"
 
 

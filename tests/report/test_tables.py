@@ -8,21 +8,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from prune.report.analysis import Analysis
 from prune.report.conclusions import conclude
+from prune.report.findings import Findings
 from prune.report.latency import command, measurements
 from prune.report.load import load
 from prune.report.tables import accuracy, pruning, runs, size, training
 from prune.report.tables.table import Table
-from tests.report.sweep import configuration, epoch_line, state_line, write_flat, write_run
+from tests.report.sweep import configuration, epoch_line, state_line, structure_of, write_flat, write_run
 from tests.report.test_statistics import REFERENCE
 
 REFILL = {0: [80.0, 79.0, 81.0, 82.0], 1: [81.0, 80.0, 82.0, 83.0], 2: [82.0, 81.0, 83.0, 84.5]}
 DENSE = {0: [80.0, 81.0, 81.0, 81.0], 1: [81.0, 82.0, 82.0, 82.0], 2: [82.0, 83.0, 83.0, 83.0]}
 
 
-def analyse(sweep: Path, baseline: str = "dense") -> Analysis:
-    return Analysis(load([sweep], baseline), baseline)
+def analyse(sweep: Path, baseline: str = "dense") -> Findings:
+    return Findings(load([sweep], baseline), baseline)
 
 
 def rows(table: Table | None) -> list[dict[str, str]]:
@@ -42,13 +42,13 @@ def line(table: Table | None, **where: object) -> pd.Series:
 
 
 @pytest.fixture
-def three_seeds(tmp_path: Path) -> Analysis:
+def three_seeds(tmp_path: Path) -> Findings:
     write_flat(tmp_path, "refill", REFILL)
     write_flat(tmp_path, "dense", DENSE)
     return analyse(tmp_path)
 
 
-def test_overall(three_seeds: Analysis) -> None:
+def test_overall(three_seeds: Findings) -> None:
     table = accuracy.overall(three_seeds, "digits")
     dense, refill = rows(table)
     assert refill == {
@@ -79,7 +79,7 @@ def test_the_best_state_is_chosen_on_validation(tmp_path: Path) -> None:
     assert (row["best state"], row["best"]) == ("1", "81.00")
 
 
-def test_accuracy_state_by_state_with_paired_differences(three_seeds: Analysis) -> None:
+def test_accuracy_state_by_state_with_paired_differences(three_seeds: Findings) -> None:
     table = accuracy.by_state(three_seeds, "digits")
     found = rows(table)
     assert [row["rate (%)"] for row in found] == ["0.0", "33.1", "55.2", "70.0"]
@@ -96,43 +96,45 @@ def test_the_references_gap_between_methods(tmp_path: Path) -> None:
         config = configuration("cifar10", method, schedule__states=16)
         lines = [state_line(config, s, value) for s, value in enumerate(REFERENCE[f"cifar10 {method}"])]
         write_run(tmp_path, config, lines)
-    analysis = analyse(tmp_path)
-    found = rows(accuracy.by_state(analysis, "cifar10"))
+    findings = analyse(tmp_path)
+    found = rows(accuracy.by_state(findings, "cifar10"))
     assert [found[s]["refill − rsst"] for s in (0, 8, 14)] == ["+0.24 (1 seed)", "+0.94 (1 seed)", "+1.74 (1 seed)"]
-    refill, rsst = rows(accuracy.overall(analysis, "cifar10"))
+    refill, rsst = rows(accuracy.overall(findings, "cifar10"))
     assert (refill["state 0"], refill["best"], refill["best state"], refill["last"]) == ("80.34", "81.70", "4", "81.50")
     # 1137.01 / 14, where the report prints 81.12; 1111.23 / 14, and 1041.25 / 13 without state 15
     assert refill["mean of states ≥ 2"] == "81.22, states 2–15"
     assert rsst["mean of states ≥ 2"] == "79.37 †, states 2–15"
-    table = accuracy.overall(analysis, "cifar10")
+    table = accuracy.overall(findings, "cifar10")
     assert table is not None
     assert "† Without state 15 of R2, rsst's mean is 80.10." in table.note
-    assert any("one seed: no spread known, so no conclusion" in sentence for sentence in conclude(analysis, "cifar10"))
+    assert any("one seed: no spread known, so no conclusion" in sentence for sentence in conclude(findings, "cifar10"))
 
 
 def test_parameters_and_macs_are_those_of_the_true_model(tmp_path: Path) -> None:
     config = configuration("cifar10", "refill", schedule__states=16)
     write_run(tmp_path, config, [state_line(config, s, 80.0) for s in range(16)])
-    analysis = analyse(tmp_path)
-    dense, last = rows(size.parameters(analysis, "cifar10"))
-    exact = line(size.parameters(analysis, "cifar10"), state=0)
-    assert (exact["total_mean"], exact["attention_mean"], exact["mlp_mean"]) == (21_342_346, 7_096_320, 14_178_816)
-    assert (dense["attention (heads)"], dense["total"]) == ("7.10 M (100.0 %)", "21.34 M (100.0 %)")
-    # 22 heads of 98,496 and 12·384 biases; 5,530 neurons of 769 and 12·384 biases
-    pruned = line(size.parameters(analysis, "cifar10"), state=15)
-    assert pruned["attention_mean"] == 22 * 98_496 + 4_608
-    assert pruned["mlp_mean"] == 5_530 * 769 + 4_608
+    findings = analyse(tmp_path)
+    dense, last = rows(size.parameters(findings, "cifar10"))
+    exact = line(size.parameters(findings, "cifar10"), state=0)
+    assert (exact["total_mean"], exact["heads_mean"], exact["neurons_mean"]) == (21_342_346, 7_091_712, 14_174_208)
+    assert exact["other_mean"] == 21_342_346 - 7_091_712 - 14_174_208
+    assert (dense["heads"], dense["total"]) == ("7.09 M (100.0 %)", "21.34 M (100.0 %)")
+    # 22 heads of 98,496, 5,530 neurons of 769
+    pruned = line(size.parameters(findings, "cifar10"), state=15)
+    assert pruned["heads_mean"] == 22 * 98_496
+    assert pruned["neurons_mean"] == 5_530 * 769
+    assert pruned["other_mean"] == exact["other_mean"]
     assert last["compression"] == "3.29×"
-    assert line(size.macs(analysis, "cifar10"), state=0)["total_mean"] == 1_420_309_248
+    assert line(size.macs(findings, "cifar10"), state=0)["total_mean"] == 1_420_309_248
 
 
-def test_retention_is_of_state_0_and_of_the_baseline_in_the_same_state(three_seeds: Analysis) -> None:
+def test_retention_is_of_state_0_and_of_the_baseline_in_the_same_state(three_seeds: Findings) -> None:
     exact = line(size.retention(three_seeds, "digits"), variant="refill")
     assert exact["accuracy_of_state_0_mean"] == pytest.approx(100 * (82 / 80 + 83 / 81 + 84.5 / 82) / 3)
     assert exact["accuracy_of_baseline_mean"] == pytest.approx(100 * (82 / 81 + 83 / 82 + 84.5 / 83) / 3)
     # 4 blocks of 3 heads and 192 neurons: 4 of 12 heads and 230 of 768 neurons stay
-    assert exact["heads_kept_mean"] == pytest.approx(100 * 4 / 12)
-    assert exact["neurons_kept_mean"] == pytest.approx(100 * 230 / 768)
+    assert exact["kept.heads_mean"] == pytest.approx(100 * 4 / 12)
+    assert exact["kept.neurons_mean"] == pytest.approx(100 * 230 / 768)
 
 
 def _long_run(sweep: Path, method: str = "refill", **more: object) -> None:
@@ -162,34 +164,34 @@ def test_curves_at_the_references_epochs() -> None:
 
 def test_convergence_fluctuation_and_overfitting(tmp_path: Path) -> None:
     _long_run(tmp_path)
-    analysis = analyse(tmp_path)
-    zero, one = rows(training.convergence(analysis, "digits"))
+    findings = analyse(tmp_path)
+    zero, one = rows(training.convergence(findings, "digits"))
     # A sixth of 12 epochs: two windows of 2, of 68, 69 and of 70, 71
     assert (zero["epochs before"], zero["last epochs"], zero["trend"]) == ("68.50", "70.50", "+2.00")
     assert (zero["converged?"], zero["fluctuation (std)"], zero["window"]) == ("still rising", "0.71", "2")
     # Only the six epochs after the removal count in state 1, so its fall from 90 is no trend.
     assert (one["trend"], one["converged?"], one["window"]) == ("0.00", "stable", "2")
-    gaps = rows(training.overfitting(analysis, "digits"))
+    gaps = rows(training.overfitting(findings, "digits"))
     assert [(row["epoch"], row["train (%)"], row["val (%)"], row["gap (points)"]) for row in gaps] == [
         ("11", "91.00", "71.00", "20.00"),
         ("11", "95.00", "70.00", "25.00"),
     ]
-    sentences = conclude(analysis, "digits")
+    sentences = conclude(findings, "digits")
     assert any(s.startswith("State 0 had not converged (still rising by 2.00 points") for s in sentences)
     assert any("overfits in state 1: train accuracy is 25.00 points above validation" in s for s in sentences)
 
 
 def test_drop_recovery_and_removal(tmp_path: Path) -> None:
     _long_run(tmp_path, "rsst")
-    analysis = analyse(tmp_path)
-    (row,) = rows(pruning.recovery(analysis, "digits"))
+    findings = analyse(tmp_path)
+    (row,) = rows(pruning.recovery(findings, "digits"))
     found = (row["before (state − 1, final)"], row["right after pruning"], row["drop"], row["recovery"], row["net"])
     assert found == ("71.00", "40.00", "-31.00".replace("-", "−"), "+30.00", "−1.00")
     assert row["after epoch 0"] == "90.00"
-    (row,) = rows(pruning.removal(analysis, "digits"))
+    (row,) = rows(pruning.removal(findings, "digits"))
     found = (row["before removal"], row["after removal"], row["change"], row["norm left (%)"])
     assert found == ("69.00", "68.75", "−0.25", "0.4")
-    (row,) = rows(pruning.penalties(analysis, "digits"))
+    (row,) = rows(pruning.penalties(findings, "digits"))
     assert (row["λ, first epoch"], row["λ, largest"], row["penalised epochs"]) == ("0.1", "0.6", "0–5")
 
 
@@ -202,8 +204,10 @@ def test_time(tmp_path: Path) -> None:
 
 def test_survival_per_block(tmp_path: Path) -> None:
     config = configuration(schedule__states=2)
-    dense = {"heads": [[0, 1, 2]] * 4, "neurons": [list(range(192))] * 4}
-    pruned = {"heads": [[0], [1], [0, 2], []], "neurons": [list(range(n)) for n in (100, 90, 30, 10)]}
+    dense = {name: list(range(units)) for name, units in structure_of(config).dense.items()}
+    heads, neurons = [[0], [1], [0, 2], []], [100, 90, 30, 10]
+    pruned = {f"blocks.{block}.attn": kept for block, kept in enumerate(heads)}
+    pruned |= {f"blocks.{block}.mlp": list(range(kept)) for block, kept in enumerate(neurons)}
     write_run(tmp_path, config, [state_line(config, s, 80.0) for s in range(2)], kept={0: dense, 1: pruned})
     found = rows(pruning.per_block(analyse(tmp_path), "digits"))
     assert [row["heads kept"] for row in found] == ["1.0 of 3", "1.0 of 3", "2.0 of 3", "0.0 of 3"]
@@ -212,9 +216,9 @@ def test_survival_per_block(tmp_path: Path) -> None:
 
 def test_latency_is_shown_beside_accuracy_or_the_command_that_measures_it(tmp_path: Path) -> None:
     (folder,) = write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
-    analysis = analyse(tmp_path)
-    assert measurements(analysis.study) == []
-    assert command(analysis.study, "digits") == f"python -m prune latency {folder}/checkpoints/state_01"
+    findings = analyse(tmp_path)
+    assert measurements(findings.study) == []
+    assert command(findings.study, "digits") == f"python -m prune latency {folder}/checkpoints/state_01"
     state = folder / "checkpoints" / "state_01"
     state.mkdir(parents=True)
     result = {"engine": "torch", "batch_size": 8, "p90_ms": 5.0, "images_per_second": 2000.0}
@@ -223,7 +227,7 @@ def test_latency_is_shown_beside_accuracy_or_the_command_that_measures_it(tmp_pa
         "results": [{**result, "variant": "dense", "median_ms": 9.0}, {**result, "variant": "pruned", "median_ms": 4.0}],
     }
     (state / "latency.json").write_text(json.dumps(content))
-    (row,) = rows(size.latency(analysis, "digits", measurements(analysis.study)))
+    (row,) = rows(size.latency(findings, "digits", measurements(findings.study)))
     assert (row["accuracy (%)"], row["dense, median (ms)"], row["pruned, median (p90) (ms)"]) == (
         "81.00",
         "9.00",
@@ -232,14 +236,14 @@ def test_latency_is_shown_beside_accuracy_or_the_command_that_measures_it(tmp_pa
     assert (row["speed-up"], row["machine"], row["runs"]) == ("2.25×", "device CPU", "R1")
 
 
-def test_every_row_names_its_run_directories(three_seeds: Analysis) -> None:
+def test_every_row_names_its_run_directories(three_seeds: Findings) -> None:
     table = accuracy.overall(three_seeds, "digits")
     directories = line(table, variant="refill")["directories"].split()
     assert [Path(directory).name.split("-")[2] for directory in directories] == ["s0", "s1", "s2"]
     assert all((Path(directory) / "states.jsonl").is_file() for directory in directories)
 
 
-def test_conclusions_with_three_seeds(three_seeds: Analysis) -> None:
+def test_conclusions_with_three_seeds(three_seeds: Findings) -> None:
     (sentence, *rest) = conclude(three_seeds, "digits")
     assert sentence.startswith("refill in state 3 (")
     assert "against dense in the same state: 1.17 points higher (95 % interval [+0.45, +1.88], 3 paired seeds)." in sentence
@@ -270,11 +274,11 @@ def test_runs_of_unequal_length_are_compared_where_both_are(tmp_path: Path) -> N
         config = configuration(seed=seed, schedule__states=4)
         lines = [state_line(config, s, v) for s, v in enumerate(REFILL[seed][:3])]
         write_run(tmp_path, config, lines, status={"status": "running", "state": 3, "epoch": 0})
-    analysis = analyse(tmp_path)
-    _, refill = rows(accuracy.overall(analysis, "digits"))
+    findings = analyse(tmp_path)
+    _, refill = rows(accuracy.overall(findings, "digits"))
     assert refill["last"] == "82.00 (n = 1)"
     assert refill["last − dense"] == "identical in state 2"
     assert refill["mean of states ≥ 2"] == "81.50 (n = 1), states 2–3"
     assert "Not all runs are complete, so these statements may change: refill (1 of 3 complete)." in conclude(
-        analysis, "digits"
+        findings, "digits"
     )

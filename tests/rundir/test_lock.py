@@ -7,11 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
-from prune.engine.cell import run_cell
 from prune.base.errors import UserError
 from prune.base.files import read_json
 from prune.rundir.lock import LOST_LOCK, RunLock, process_started
@@ -45,18 +46,6 @@ def test_the_second_process_is_told_who_holds_the_run(path):
         pass
     assert f"process {os.getpid()} on host {socket.gethostname()}" in str(caught.value)
     assert not path.exists()
-
-
-def test_a_run_in_use_fails_with_that_sentence_and_is_left_alone(compose_tiny):
-    config = compose_tiny("method=refill")
-    from prune.rundir.identity import run_directory
-
-    directory = run_directory(config)
-    directory.path.mkdir(parents=True)
-    with RunLock(directory.lock):
-        outcome = run_cell(config)
-    assert outcome.status == "failed" and str(os.getpid()) in outcome.error
-    assert list(directory.path.iterdir()) == []
 
 
 def test_a_lock_whose_process_is_gone_is_taken_over(path):
@@ -118,3 +107,41 @@ def test_a_process_whose_lock_was_taken_over_leaves_at_once(path, monkeypatch):
         with pytest.raises(SystemExit, match=str(LOST_LOCK)):
             lock.beat()
     assert read_json(path)["token"] == "x"  # the other's lock stays
+
+
+CUT_OFF = """
+import sys, time
+from pathlib import Path
+from prune.rundir.lock import RunLock
+from prune.rundir.status import Heartbeat
+with RunLock(Path(sys.argv[1])) as held, Heartbeat(held.beat, seconds=0.2):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_cut_off_process_leaves_before_the_new_one_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock.json"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr("prune.rundir.lock.HEARTBEAT_SECONDS", 1.0)
+    old = subprocess.Popen([sys.executable, "-c", CUT_OFF, str(path)], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert old.stdout is not None
+    assert old.stdout.readline() == "held\n"
+    with RunLock(path):
+        assert old.poll() == LOST_LOCK
+        assert read_json(path)["pid"] == os.getpid()
+    assert read_json(path) is None
+
+
+def test_a_process_that_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock.json"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr("prune.rundir.lock.HEARTBEAT_SECONDS", 100.0)
+    old = subprocess.Popen([sys.executable, "-c", CUT_OFF, str(path)], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert old.stdout is not None
+    old.stdout.readline()
+    old.kill()
+    old.wait()
+    began = time.monotonic()
+    with RunLock(path):
+        assert time.monotonic() - began < 5

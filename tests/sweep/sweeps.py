@@ -9,15 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from prune.config import RunConfig
 from prune.base.files import write_json, write_jsonl
-from prune.rundir.identity import run_directory
+from prune.config import RunConfig
 from prune.rundir.directory import RunDirectory
+from prune.rundir.identity import run_directory
 from prune.rundir.status import now
 
-LAUNCH = Path(__file__).resolve().parent.parent / "launch.py"
+LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
 
 
 def launch(directory: Path, *overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +30,7 @@ def write_run(config: RunConfig, epochs: int = 0, **status: Any) -> RunDirectory
     """The files of a run that has finished so many epochs."""
     directory = run_directory(config)
     directory.path.mkdir(parents=True, exist_ok=True)
-    directory.config.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    directory.write_config(config.model_dump(mode="json"))
     write_jsonl(directory.metrics, [{"epoch": epoch, "val_accuracy": 50.0 + epoch, "seconds": 2.0} for epoch in range(epochs)])
     write_json(directory.status, {"host": "here", "heartbeat": now(), **status})
     return directory

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import prune.architectures.build
+from prune.base.errors import UserError
 from prune.cli import main
 from prune.data.cifar import CIFAR
 from prune.data.fetching import download_lock
-from prune.base.errors import UserError
 from prune.sweep.fetch import fetch_first
 from tests.conftest import Compose
 

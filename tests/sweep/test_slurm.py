@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
 from pathlib import Path
 
 import pytest
 
-from prune.engine.cell import Outcome
 from prune.base.errors import UserError
 from prune.base.files import read_json
 from prune.rundir.identity import run_directory
-from prune.sweep import cell_job
-from prune.sweep.cell_job import CellJob
 from prune.sweep.slurm import SlurmBackend
 from tests.conftest import TINY_RUN, Compose
 from tests.sweep.sweeps import launch, write_run
@@ -133,43 +128,3 @@ def test_threads_are_the_cores_asked_for(compose: Compose) -> None:
     assert backend._with_threads(config, run_directory(config)).hardware.threads == 6
     directory = write_run(config, starts=[{"threads": 2}])
     assert backend._with_threads(config, directory).hardware.threads is None, "a run keeps its first number of threads"
-
-
-@pytest.mark.parametrize(
-    ("signals", "requeued"),
-    [({signal.SIGUSR2}, True), ({signal.SIGTERM, signal.SIGUSR2}, True), ({signal.SIGTERM}, False)],
-)
-def test_what_asks_for_a_requeue(
-    compose_tiny: Compose, monkeypatch: pytest.MonkeyPatch, signals: set[signal.Signals], requeued: bool
-) -> None:
-    """SLURM's own signal does; SIGTERM alone means scancel or scontrol requeue, where SLURM knows what is next."""
-    config = compose_tiny()
-    stopped = Outcome(write_run(config, status="preempted"), "preempted", signals=frozenset(signals))
-    monkeypatch.setattr(cell_job, "run_cell", lambda _: stopped)
-    called = []
-    before = signal.signal(signal.SIGUSR2, lambda number, _: called.append(number))
-    try:
-        result = CellJob(config, {})()
-    finally:
-        signal.signal(signal.SIGUSR2, before)
-    assert bool(called) is requeued
-    assert result["status"] == ("failed" if requeued else "preempted"), "a handler that returns has not requeued"
-
-
-def test_a_refused_requeue_is_written_down(compose_tiny: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = compose_tiny()
-    directory = write_run(config, status="preempted")
-    stopped = Outcome(directory, "preempted", signals=frozenset({signal.SIGUSR2}))
-    monkeypatch.setattr(cell_job, "run_cell", lambda _: stopped)
-
-    def refuse(*_: object) -> None:
-        raise OSError("scontrol is not here")
-
-    before = signal.signal(signal.SIGUSR2, refuse)
-    try:
-        CellJob(config, {})()
-    finally:
-        signal.signal(signal.SIGUSR2, before)
-    status = json.loads(directory.status.read_text())
-    assert status["status"] == "failed"
-    assert "could not be requeued (scontrol is not here)" in status["error"]

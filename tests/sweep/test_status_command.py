@@ -13,7 +13,7 @@ import pytest
 from prune.cli import main
 from prune.rundir.status import now
 from prune.sweep import status_command
-from prune.sweep.rows import duration
+from prune.sweep import submission as submissions
 from prune.sweep.slurm_queue import JobState
 from tests.conftest import Compose
 from tests.sweep.sweeps import submission, write_run
@@ -71,7 +71,7 @@ def test_where_there_is_slurm_it_tells_of_jobs(
     sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = {"7_4": JobState("PENDING", "", "Resources")}
-    monkeypatch.setattr(status_command, "queue_states", lambda jobs: states)
+    monkeypatch.setattr(submissions, "queue_states", lambda jobs: states)
     found = rows(sweep, capsys)
     assert found[4]["status"] == "queued (Resources)"
     assert (found[5]["status"], found[5]["error"]) == ("failed", "is no longer known to SLURM and left no result")
@@ -107,8 +107,3 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_it_imports_no_torch(sweep: Path) -> None:
     code = f"import sys; from prune.cli import main; main(['status', {str(sweep)!r}]); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (245.4, "4:05"), (3723, "1:02:03")])
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

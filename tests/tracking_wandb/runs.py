@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from prune.config.schema import RunConfig
 from prune.base.files import append_jsonl, write_json
+from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory, read_run
 from prune.rundir.status import now
 from prune.tracking_wandb.offline_log import log_files, records
@@ -27,12 +25,14 @@ def make_config(**changes: Any) -> RunConfig:
     sections: dict[str, Any] = {
         "name": "demo",
         "dataset": {"name": "digits", "image_size": 8, "channels": 1, "classes": 10},
-        "model": {"name": "custom", "patch_size": 2, "depth": 2, "embed_dim": 24, "num_heads": 3, "mlp_ratio": 2},
+        "model": {
+            "family": "vit", "name": "custom", "patch_size": 2, "depth": 2, "embed_dim": 24, "num_heads": 3, "mlp_ratio": 2,
+        },
         "method": {"name": "refill"},
         "schedule": {"states": STATES, "epochs": EPOCHS, "target": 0.7},
         "optim": {"name": "sgd", "lr": 0.01, "weight_decay": 0.0, "batch_size": 32},
         "logger": {"name": "wandb", "project": "vit"},
-    }
+    }  # fmt: skip
     for key, value in changes.items():
         *path, last = key.split("__")
         section = sections
@@ -48,7 +48,7 @@ def make_directory(outputs: Path, config: RunConfig) -> RunDirectory:
     name = f"{config.dataset.name}-{config.method.name}-s{config.seed}-{digest}"
     directory = RunDirectory(outputs / config.name / name)
     directory.path.mkdir(parents=True, exist_ok=True)
-    directory.config.write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
+    directory.write_config(config.model_dump(mode="json"))
     set_status(directory, "running")
     return directory
 
@@ -64,9 +64,24 @@ def epoch_line(state: int, epoch: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def groups(state: int) -> dict[str, dict[str, Any]]:
+    """The units kept, as pruned.json holds them: of two blocks with three heads and 48 neurons."""
+    return {
+        name: about
+        for block in range(2)
+        for name, about in (
+            (f"blocks.{block}.attn", {"kind": "heads", "block": block, "units": 3, "kept": list(range(3 - state))}),
+            (f"blocks.{block}.mlp", {"kind": "neurons", "block": block, "units": 48, "kept": [0, 1, 2, 5]}),
+        )
+    }
+
+
 def state_line(state: int) -> dict[str, Any]:
     return {
-        "state": state, "rate": 0.35 * state, "parameters": 10_000 - 1000 * state, "macs": 50_000 - 5000 * state,
+        "state": state, "rate": 0.35 * state,
+        "kept": {"heads": 2 * (3 - state), "neurons": 8},
+        "groups": {name: len(about["kept"]) for name, about in groups(state).items()},
+        "parameters": 10_000 - 1000 * state, "macs": 50_000 - 5000 * state,
         "val_accuracy_pruned": None if state == 0 else 40.0 + state, "val_accuracy_final": 60.0 + state,
         "val_accuracy_best": 62.0 + state, "test_accuracy_best": 61.0 + state,
     }  # fmt: skip
@@ -80,8 +95,7 @@ def write_epoch(directory: RunDirectory, state: int, epoch: int) -> dict[str, An
 def write_state(directory: RunDirectory, state: int) -> dict[str, Any]:
     folder = directory.state(state)
     folder.mkdir(parents=True, exist_ok=True)
-    kept = 3 - state
-    write_json(folder / "pruned.json", {"heads": [list(range(kept))] * 2, "neurons": [[0, 1, 2, 5]] * 2})
+    write_json(folder / "pruned.json", {"format": 2, "groups": groups(state)})
     (folder / "final.safetensors").write_bytes(b"final" * (state + 1))
     (folder / "best.safetensors").write_bytes(b"best" * (state + 1))
     append_jsonl(directory.states, line := state_line(state))

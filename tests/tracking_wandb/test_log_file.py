@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from prune.engine.tracker import make_tracker
 from prune.tracking_wandb.offline_log import BLOCK, chunks, last_step, log_files
-from prune.tracking_wandb.tracker import make_tracker
 from tests.tracking_wandb.runs import ALL_STEPS, STATES, make_config, make_directory, offline_steps, train
 
 pytest_plugins = ["tests.tracking_wandb.fixtures"]

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from prune.engine.tracker import make_tracker
 from prune.tracking_wandb import tracker as tracker_module
 from prune.tracking_wandb.offline_log import chunks
-from prune.tracking_wandb.tracker import make_tracker
 from tests.tracking_wandb.runs import ALL_STEPS, KEY, STATES, make_config, make_directory, offline_steps, run_id, train
 from tests.tracking_wandb.server import WandbServer
 

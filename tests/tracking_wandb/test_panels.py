@@ -121,8 +121,13 @@ def test_datasets_and_keys_come_from_the_runs(tmp_path: Path) -> None:
     for seed in range(2):
         for method in ("refill", "rsst"):
             make_directory(tmp_path, make_config(seed=seed, method__name=method))
-    about = contents(tmp_path, "demo")
-    assert about == Contents(("digits",), ("method.name", "seed"))
+    wanted = Contents(("digits",), ("method.name", "seed"))
+    assert contents(tmp_path, "demo") == wanted
+    old = tmp_path / "demo" / "of_another_version"
+    old.mkdir()
+    (old / "config.yaml").write_text("name: demo\n")
+    assert contents(tmp_path, "demo") == wanted
+    assert contents(tmp_path, None) == wanted
 
 
 def test_a_key_that_varies_beside_method_and_seed_is_pointed_out(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prune.rundir.directory import RunDirectory, read_run
-from prune.tracking_wandb.points import History, axis_globs, dataset_label, identity, ranges
+from prune.tracking_wandb.points import History, axis_globs, dataset_of, identity
 from tests.tracking_wandb.runs import EPOCHS, STATES, make_config, make_directory, write_epoch, write_run, write_state
 
 
@@ -39,6 +39,15 @@ def test_a_point_for_each_epoch_and_the_state_with_its_last(directory: RunDirect
     assert "state" not in points[0].values, "an epoch inside a state is no point of the state's axis"
     assert "epoch/penalty" not in points[0].values, "null has no value to draw"
     assert "state/drop" not in points[1].values
+
+
+def test_units_kept_are_a_metric_a_kind(directory: RunDirectory) -> None:
+    write_run(directory)
+    last = list(history(directory).points())[-1].values
+    assert {key: value for key, value in last.items() if "kept" in key} == {
+        "state/kept/heads": 2, "state/kept/neurons": 8, "digits/state/kept/heads": 2, "digits/state/kept/neurons": 8,
+    }  # fmt: skip
+    assert not [key for key in last if "group" in key or "blocks" in key], "the table has a row a group; no metric each"
 
 
 def test_a_states_last_epoch_waits_for_its_state(directory: RunDirectory) -> None:
@@ -80,11 +89,18 @@ def test_summary_and_units(directory: RunDirectory) -> None:
     assert list(summary) == ["state_00", "state_01", "state_02"]
     assert summary["state_01"]["test_accuracy_best"] == 62.0
     assert "val_accuracy_pruned" not in summary["state_00"]
+    assert summary["state_02"]["kept/heads"] == 2
+    assert not [key for key in summary["state_02"] if "group" in key]
     units = list(history(directory).points())[-1].units
-    assert units == [["head", 0, 1, "0"], ["head", 1, 1, "0"], ["neuron", 0, 4, "0-2,5"], ["neuron", 1, 4, "0-2,5"]]
+    assert units == [
+        ["heads", 0, "blocks.0.attn", 3, 1, "0"],
+        ["neurons", 0, "blocks.0.mlp", 48, 4, "0-2,5"],
+        ["heads", 1, "blocks.1.attn", 3, 1, "0"],
+        ["neurons", 1, "blocks.1.mlp", 48, 4, "0-2,5"],
+    ]
 
 
-def test_a_state_whose_models_were_removed_has_no_table(directory: RunDirectory) -> None:
+def test_a_state_without_its_manifest_has_no_table(directory: RunDirectory) -> None:
     write_run(directory)
     (directory.state(0) / "pruned.json").unlink()
     assert [point.units is None for point in history(directory).points() if point.state is not None] == [True, False, False]
@@ -102,8 +118,13 @@ def test_identity_depends_on_sweep_and_run_only(directory: RunDirectory) -> None
 
 
 def test_two_image_folders_are_two_datasets() -> None:
-    labels = {dataset_label({"dataset": {"name": "image_folder", "root": f"/data/{name}"}}) for name in ("birds", "dogs")}
+    labels = {dataset_of({"dataset": {"name": "image_folder", "root": f"/data/{name}"}}) for name in ("birds", "dogs")}
     assert labels == {"image_folder-birds", "image_folder-dogs"}
+
+
+def test_where_known_images_are_kept_does_not_name_them() -> None:
+    assert dataset_of({"dataset": {"name": "cifar10", "root": "/data/archives"}}) == "cifar10"
+    assert dataset_of({"dataset": {"name": "of_a_package_elsewhere", "root": "/data/archives"}}) == "of_a_package_elsewhere"
 
 
 def test_each_metric_has_its_axis(directory: RunDirectory) -> None:
@@ -114,12 +135,6 @@ def test_each_metric_has_its_axis(directory: RunDirectory) -> None:
             axes = [axis for axis, pattern in globs if key.startswith(pattern[:-1])]
             assert len(axes) == 1, key
             assert axes[0] in point.values
-
-
-def test_ranges() -> None:
-    assert ranges([]) == ""
-    assert ranges([4]) == "4"
-    assert ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
 
 
 def test_help_does_not_import_wandb() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from prune.cli import main
+from prune.engine.tracker import make_tracker
 from prune.rundir.directory import RunDirectory
 from prune.tracking_wandb import sync_command
 from prune.tracking_wandb.credentials import without_key
 from prune.tracking_wandb.offline_log import last_step, log_files
-from prune.tracking_wandb.tracker import make_tracker
 from tests.tracking_wandb.runs import ALL_STEPS, KEY, STATES, make_config, make_directory, run_id, set_status, train, write_run
 from tests.tracking_wandb.server import WandbServer
 
@@ -74,7 +74,7 @@ def test_while_an_offline_job_goes_on(tmp_path: Path, server: WandbServer) -> No
     train(tracker, directory, range(1))
     # From another process, as on a login node: in one process wandb refuses to open a run twice.
     command = [sys.executable, "-m", "prune", "wandb-sync", str(directory.path)]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
     assert server.steps(run_id(directory)) == [1, 2]
     assert server.exits[run_id(directory)] == ["preempting", 1], "the run is to go on"
     train(tracker, directory, range(1, STATES))
@@ -185,6 +185,14 @@ def test_nothing_but_a_configuration(tmp_path: Path, server: WandbServer, capsys
     assert sync(directory) == 0
     assert "nothing new" in capsys.readouterr().out
     assert not server.runs
+
+
+def test_a_run_of_another_version_is_refused(done: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    done.config.write_text(done.config.read_text().replace("format: 2", "format: 1"))
+    assert sync(done) == 1
+    error = capsys.readouterr().err
+    assert f"{done.config} was written by another version of this program (format 1; this one reads format 2)" in error
+    assert not done.wandb.exists()
 
 
 def test_no_server_is_one_sentence(

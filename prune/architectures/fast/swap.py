@@ -23,8 +23,8 @@ class FastPaths:
     def installed(self) -> Iterator[None]:
         """Within this context the modules are of their fast classes.
 
-        One with a hook, on itself or on any module below it or on all modules, stays as it is: a fast class calls no hooks inside it and may
-        write over what a hook has kept.
+        One with a hook, on itself or on any module below it, stays as it is; with a hook on all modules, all do: a fast class
+        calls no hooks inside it and may write over what a hook has kept.
         """
         hooked_everywhere = torch.nn.modules.module._has_any_global_hook()
         chosen = [] if hooked_everywhere else [entry for entry in self._pairs if not any(map(_has_hooks, entry[3]))]

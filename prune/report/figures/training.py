@@ -5,28 +5,30 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prune.report.analysis import Analysis
+from prune.pruning.schedule import epochs_before
 from prune.report.figures.style import WIDE, Figure, Style, band, canvas, integer_axis, legend_below, render
+from prune.report.findings import Findings
 from prune.report.study import Variant
 from prune.report.tables.training import trained_states
 from prune.report.text import slug
 
 
-def curves(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+def curves(findings: Findings, style: Style, dataset: str) -> Figure | None:
     """Validation and train accuracy over all epochs of the run."""
-    variants = [v for v in analysis.study.of(dataset) if len(analysis.study.epochs_of(v))]
+    variants = [v for v in findings.study.of(dataset) if len(findings.study.epochs_of(v))]
     if not variants:
         return None
     figure = canvas((WIDE[0], 6.2))
     upper, lower = figure.subplots(2, 1, sharex=True)
     for axes, column, label in ((upper, "val_accuracy", "validation (%)"), (lower, "train_accuracy", "train (%)")):
         for variant in variants:
-            frame = analysis.study.epochs_of(variant)
+            frame = findings.study.epochs_of(variant)
             band(axes, style, variant, _over(frame, "total_epoch", column), marker="", linewidth=1.3)
         _state_boundaries(axes, variants[0])
         axes.set(ylabel=f"accuracy, {label}")
     upper.set_title(f"{dataset}: training curves over the whole run")
     lower.set_xlabel("epochs since the run began (grey lines: a new state begins)")
+    integer_axis(lower)
     legend_below(figure, upper)
     caption = "Accuracy at each epoch's end. Lines: mean over seeds; bands: ± one standard deviation."
     return render(figure, f"training_curves-{slug(dataset)}", "Training curves", caption, wide=True)
@@ -39,24 +41,24 @@ def _over(frame: pd.DataFrame, key: str, column: str) -> list[tuple[float, float
 
 
 def _state_boundaries(axes: Axes, variant: Variant) -> None:
-    run, at = variant.runs[0], 0
-    for state in range(run.planned_states - 1):
-        at += run.planned_epochs(state)
-        axes.axvline(at - 0.5, color="#b5b5b5", linewidth=0.7, zorder=0)
+    record = variant.runs[0].record
+    for state in range(1, record.planned_states):
+        begin = epochs_before(record.config["schedule"], state)
+        axes.axvline(begin - 0.5, color="#b5b5b5", linewidth=0.7, zorder=0)
 
 
-def within_states(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+def within_states(findings: Findings, style: Style, dataset: str) -> Figure | None:
     """Validation (solid) and train accuracy (dotted) within state 0, a middle state and the last one."""
-    variants = [v for v in analysis.study.of(dataset) if len(analysis.study.epochs_of(v))]
+    variants = [v for v in findings.study.of(dataset) if len(findings.study.epochs_of(v))]
     if not variants:
         return None
-    every = sorted({state for v in variants for state in trained_states(analysis, v)})
+    every = sorted({state for v in variants for state in trained_states(findings, v)})
     states = sorted({every[0], every[len(every) // 2], every[-1]})
     figure = canvas(WIDE)
     panels = figure.subplots(1, len(states), sharey=True, squeeze=False)[0]
     for axes, state in zip(panels, states, strict=True):
         for variant in variants:
-            frame = analysis.study.epochs_of(variant)
+            frame = findings.study.epochs_of(variant)
             frame = frame[frame["state"] == state]
             points = _over(frame, "epoch", "val_accuracy")
             band(axes, style, variant, points, every=max(1, len(points) // 8))
@@ -73,16 +75,16 @@ def within_states(analysis: Analysis, style: Style, dataset: str) -> Figure | No
     return render(figure, f"within_states-{slug(dataset)}", "Train and validation within states", caption, wide=True)
 
 
-def penalty(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+def penalty(findings: Findings, style: Style, dataset: str) -> Figure | None:
     """λ over the last penalised state, above what validation accuracy does meanwhile."""
-    variants = [v for v in analysis.study.of(dataset) if analysis.study.epochs_of(v)["penalty"].notna().any()]
+    variants = [v for v in findings.study.of(dataset) if findings.study.epochs_of(v)["penalty"].notna().any()]
     if not variants:
         return None
     figure = canvas((6.4, 5.2))
     upper, lower = figure.subplots(2, 1, sharex=True)
     shown = []
     for variant in variants:
-        frame = analysis.study.epochs_of(variant)
+        frame = findings.study.epochs_of(variant)
         state = int(frame[frame["penalty"].notna()]["state"].max())
         frame = frame[frame["state"] == state]
         shown.append(state)
@@ -98,9 +100,9 @@ def penalty(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     return render(figure, f"penalty-{slug(dataset)}", "Penalty λ over a state", "λ at each epoch's last step; mean over seeds.")
 
 
-def recovery(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+def recovery(findings: Findings, style: Style, dataset: str) -> Figure | None:
     """For each pruned state: accuracy before, right after pruning and at the end."""
-    study = analysis.study
+    study = findings.study
     variants = [v for v in study.of(dataset) if study.finished(v, "val_accuracy_pruned")]
     if not variants:
         return None
@@ -112,11 +114,11 @@ def recovery(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     for axes, variant in zip(grid, variants, strict=False):
         colour = style.colour(variant)
         states = [s for s in study.finished(variant, "val_accuracy_pruned") if s >= 1]
-        pruned = [(s, v.mean) for s in states if (v := analysis.summary(variant, s, "val_accuracy_pruned"))]
+        pruned = [(s, v.mean) for s in states if (v := findings.summary(variant, s, "val_accuracy_pruned"))]
         final = [
             (s, v.mean)
             for s in study.finished(variant, "val_accuracy_final")
-            if (v := analysis.summary(variant, s, "val_accuracy_final"))
+            if (v := findings.summary(variant, s, "val_accuracy_final"))
         ]
         ends = dict(final)
         for state, value in pruned:
@@ -132,9 +134,9 @@ def recovery(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     return render(figure, f"recovery-{slug(dataset)}", "Drop and recovery", caption, wide=True)
 
 
-def removal(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+def removal(findings: Findings, style: Style, dataset: str) -> Figure | None:
     """Soft methods: accuracy before and after removal, and what removing at once would have left."""
-    study = analysis.study
+    study = findings.study
     variants = [v for v in study.of(dataset) if study.finished(v, "val_accuracy_after_removal")]
     if not variants:
         return None
@@ -144,7 +146,7 @@ def removal(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     names = ("before removal", "after removal", "if removed at once")
     for variant in variants:
         for (column, marker), name in zip(marks.items(), names, strict=True):
-            found = [(s, v.mean) for s in study.finished(variant, column) if (v := analysis.summary(variant, s, column))]
+            found = [(s, v.mean) for s in study.finished(variant, column) if (v := findings.summary(variant, s, column))]
             if found:
                 look = {**style.line(variant), "marker": marker, "linestyle": "" if marker == "x" else "-", "linewidth": 0.9}
                 alpha = 0.5 if marker == "v" else 1.0
@@ -158,15 +160,15 @@ def removal(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
     return render(figure, f"removal-{slug(dataset)}", "Before and after removal", caption)
 
 
-def time(analysis: Analysis, style: Style, dataset: str) -> Figure | None:
+def time(findings: Findings, style: Style, dataset: str) -> Figure | None:
     """Seconds per epoch by state: what pruning saves in training."""
-    variants = [v for v in analysis.study.of(dataset) if len(analysis.study.epochs_of(v))]
+    variants = [v for v in findings.study.of(dataset) if len(findings.study.epochs_of(v))]
     if not variants:
         return None
     figure = canvas()
     axes = figure.subplots()
     for variant in variants:
-        frame = analysis.study.epochs_of(variant).groupby(["run", "state"])["seconds"].mean().reset_index()
+        frame = findings.study.epochs_of(variant).groupby(["run", "state"])["seconds"].mean().reset_index()
         band(axes, style, variant, _over(frame, "state", "seconds"))
     axes.set(xlabel="state", ylabel="seconds per epoch", title=f"{dataset}: time per epoch")
     axes.set_ylim(bottom=0)

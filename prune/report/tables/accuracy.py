@@ -6,40 +6,41 @@ from typing import Any
 
 import pandas as pd
 
+from prune.base.text import ranges
 from prune.report import compare
-from prune.report.analysis import Analysis, directories, run_keys
+from prune.report.findings import Findings, directories, run_keys
 from prune.report.statistics import Paired, Summary, summarise
 from prune.report.study import ACCURACY, Variant
 from prune.report.tables.table import FLAG, Table, about, mark, raw, raw_difference, raws
-from prune.report.text import NOTHING, count, difference, mean_std, number, ranges, slug
+from prune.report.text import NOTHING, count, difference, mean_std, number, slug
 
 MEASURE = (
     "Top-1 test accuracy in percent of each state's model that was best on validation; mean ± standard deviation over seeds."
 )
 
 
-def overall(analysis: Analysis, dataset: str) -> Table | None:
+def overall(findings: Findings, dataset: str) -> Table | None:
     """State 0, best, last, mean over states ≥ 2, and the last state against the baseline in that state."""
     rows, lines, notes = [], [], []
-    for variant in analysis.study.of(dataset):
-        last, best = analysis.last_state(variant), compare.best_state(analysis.study, variant)
+    for variant in findings.study.of(dataset):
+        last, best = findings.last_state(variant), compare.best_state(findings.study, variant)
         if last is None:
             continue
         n = len(variant.runs)
-        means, states = compare.mean_over_states(analysis.study, variant)
+        means, states = compare.mean_over_states(findings.study, variant)
         mean = summarise(means.values())
-        zero, at_best, at_last = (analysis.summary(variant, state) for state in (0, best, last))
-        against, at = _against_baseline(analysis, variant)
-        if analysis.is_flagged(variant, states):
-            notes.append(_without_flagged(analysis, variant, states))
+        zero, at_best, at_last = (findings.summary(variant, state) for state in (0, best, last))
+        against, at = _against_baseline(findings, variant)
+        if findings.is_flagged(variant, states):
+            notes.append(_without_flagged(findings, variant, states))
         rows.append([
             variant.label,
             mean_std(zero, n),
-            mark(mean_std(at_best, n), analysis, variant, [] if best is None else [best]),
+            mark(mean_std(at_best, n), findings, variant, [] if best is None else [best]),
             NOTHING if best is None else str(best),
-            mark(mean_std(at_last, n), analysis, variant, [last]),
+            mark(mean_std(at_last, n), findings, variant, [last]),
             str(last) if last == variant.planned_states - 1 else f"{last} of {variant.planned_states - 1}",
-            mark(mean_std(mean, n), analysis, variant, states) + (f", states {ranges(states)}" if states else ""),
+            mark(mean_std(mean, n), findings, variant, states) + (f", states {ranges(states)}" if states else ""),
             difference(against) + ("" if at in (None, last) else f" in state {at}"),
             run_keys(variant.runs),
         ])  # fmt: skip
@@ -58,50 +59,50 @@ def overall(analysis: Analysis, dataset: str) -> Table | None:
         "last",
         "last state",
         "mean of states ≥ 2",
-        f"last − {analysis.baseline}",
+        f"last − {findings.baseline}",
         "runs",
     ]
     note = (
         f"{MEASURE} The best state is the one with the highest mean validation accuracy. The last column compares with "
-        f"{analysis.baseline} in the same state, which has had as many epochs, paired by seed, with a 95 % confidence interval "
+        f"{findings.baseline} in the same state, which has had as many epochs, paired by seed, with a 95 % confidence interval "
         f"from three seeds on. {' '.join(notes)}"
     )
     return Table(f"overall-{slug(dataset)}", "Overall result", columns, rows, pd.DataFrame(lines), note.strip())
 
 
-def _against_baseline(analysis: Analysis, variant: Variant) -> tuple[Paired | None, int | None]:
-    other = analysis.baseline_of(variant)
+def _against_baseline(findings: Findings, variant: Variant) -> tuple[Paired | None, int | None]:
+    other = findings.baseline_of(variant)
     if other is None:
         return None, None
     pair = compare.Pair(variant, other)
-    state = compare.decisive_state(analysis.study, pair)
-    return (None, None) if state is None else (compare.difference(analysis.study, pair, state), state)
+    state = compare.decisive_state(findings.study, pair)
+    return (None, None) if state is None else (compare.difference(findings.study, pair, state), state)
 
 
-def _without_flagged(analysis: Analysis, variant: Variant, states: list[int]) -> str:
+def _without_flagged(findings: Findings, variant: Variant, states: list[int]) -> str:
     """One sentence that gives the mean over states without the anomalous accuracies."""
-    study = analysis.study
+    study = findings.study
     means, left_out = [], []
     for run in variant.runs:
         values = {s: study.by_seed(variant, ACCURACY, s).get(run.seed) for s in states}
         if any(value is None for value in values.values()):
             continue
-        kept = [value for s, value in values.items() if value is not None and (run.key, s) not in analysis.flagged]
-        left_out += [f"state {s} of {run.key}" for s in states if (run.key, s) in analysis.flagged]
+        kept = [value for s, value in values.items() if value is not None and (run.key, s) not in findings.flagged]
+        left_out += [f"state {s} of {run.key}" for s in states if (run.key, s) in findings.flagged]
         if kept:
             means.append(sum(kept) / len(kept))
     return f"{FLAG} Without {', '.join(left_out)}, {variant.label}'s mean is {mean_std(summarise(means))}." if left_out else ""
 
 
-def by_state(analysis: Analysis, dataset: str) -> Table | None:
+def by_state(findings: Findings, dataset: str) -> Table | None:
     """Accuracy of every variant in every state, and the paired differences."""
-    study = analysis.study
+    study = findings.study
     variants = [variant for variant in study.of(dataset) if study.finished(variant)]
     if not variants:
         return None
-    pairs = [pair for pair in analysis.pairs(dataset) if compare.common_states(study, pair)]
+    pairs = [pair for pair in findings.pairs(dataset) if compare.common_states(study, pair)]
     states = sorted({state for variant in variants for state in study.finished(variant)})
-    rates = {state: _rates(analysis, variants, state) for state in states}
+    rates = {state: _rates(findings, variants, state) for state in states}
     one_rate = all(len(value) <= 1 for value in rates.values())
     columns = [
         "state",
@@ -112,17 +113,17 @@ def by_state(analysis: Analysis, dataset: str) -> Table | None:
     rows, lines = [], []
     for state in states:
         shown = " / ".join(number(100 * rate, 1) for rate in rates[state]) or number(0.0, 1)
-        summaries = [(variant, analysis.summary(variant, state)) for variant in variants]
-        cells = [mark(mean_std(s, len(v.runs)), analysis, v, [state]) for v, s in summaries]
+        summaries = [(variant, findings.summary(variant, state)) for variant in variants]
+        cells = [mark(mean_std(s, len(v.runs)), findings, v, [state]) for v, s in summaries]
         found = [(pair, compare.difference(study, pair, state)) for pair in pairs]
         rows.append([str(state), shown, *cells, *(difference(paired) for _, paired in found)])
-        lines += [{**about(v), "state": state, **_state_raw(analysis, v, state, s)} for v, s in summaries]
+        lines += [{**about(v), "state": state, **_state_raw(findings, v, state, s)} for v, s in summaries]
     note = (
         MEASURE
         + " Differences are paired by seed; in brackets the 95 % confidence interval (Student's t), from three seeds on. "
     )
     note += "The intervals of single states are not corrected for looking at many states."
-    hidden = compare.pairs(study, dataset, analysis.baseline)[1]
+    hidden = compare.pairs(study, dataset, findings.baseline)[1]
     if hidden:
         note += f" {hidden} more pairs are not shown; choose the one to compare with by --baseline."
     if not one_rate:
@@ -132,27 +133,27 @@ def by_state(analysis: Analysis, dataset: str) -> Table | None:
     return Table(f"accuracy_by_state-{slug(dataset)}", "Accuracy state by state", columns, rows, pd.DataFrame(lines), note)
 
 
-def _rates(analysis: Analysis, variants: list[Variant], state: int) -> list[float]:
+def _rates(findings: Findings, variants: list[Variant], state: int) -> list[float]:
     """The different rates (fractions) of the variants that prune."""
-    found = {summary.mean for v in variants if v.prunes and (summary := analysis.summary(v, state, "rate")) is not None}
+    found = {summary.mean for v in variants if v.prunes and (summary := findings.summary(v, state, "rate")) is not None}
     return sorted({round(rate, 6) for rate in found})
 
 
-def _state_raw(analysis: Analysis, variant: Variant, state: int, summary: Summary | None) -> dict[str, Any]:
-    rate = analysis.summary(variant, state, "rate")
+def _state_raw(findings: Findings, variant: Variant, state: int, summary: Summary | None) -> dict[str, Any]:
+    rate = findings.summary(variant, state, "rate")
     return {
         "rate": None if rate is None else rate.mean,
         **raw(ACCURACY, summary),
-        **raw("test_accuracy_final", analysis.summary(variant, state, "test_accuracy_final")),
-        **raw("val_accuracy_best", analysis.summary(variant, state, "val_accuracy_best")),
-        "flagged": analysis.is_flagged(variant, [state]),
+        **raw("test_accuracy_final", findings.summary(variant, state, "test_accuracy_final")),
+        **raw("val_accuracy_best", findings.summary(variant, state, "val_accuracy_best")),
+        "flagged": findings.is_flagged(variant, [state]),
     }
 
 
-def differences(analysis: Analysis, dataset: str) -> Table | None:
+def differences(findings: Findings, dataset: str) -> Table | None:
     """Per pair: the difference in the decisive state and its mean over the pruned states up to it."""
-    study, rows, lines = analysis.study, [], []
-    for pair in analysis.pairs(dataset):
+    study, rows, lines = findings.study, [], []
+    for pair in findings.pairs(dataset):
         state = compare.decisive_state(study, pair)
         if state is None:
             continue
@@ -199,17 +200,17 @@ def both_verdicts(at_state: Paired | None, mean: Paired | None) -> str:
     return first if mean is None or first == second else f"{first}; mean: {second}"
 
 
-def every_state(analysis: Analysis, dataset: str) -> Table | None:
+def every_state(findings: Findings, dataset: str) -> Table | None:
     """The reference's appendix: best, final and time of each state, per variant."""
-    study, rows, lines = analysis.study, [], []
+    study, rows, lines = findings.study, [], []
     names = ["val_accuracy_best", ACCURACY, "test_accuracy_final"]
     for variant in study.of(dataset):
         for state in study.finished(variant):
             n = len(variant.runs)
-            summaries = [analysis.summary(variant, state, name) for name in names]
-            seconds, epoch = analysis.summary(variant, state, "seconds"), analysis.summary(variant, state, "best_epoch")
+            summaries = [findings.summary(variant, state, name) for name in names]
+            seconds, epoch = findings.summary(variant, state, "seconds"), findings.summary(variant, state, "best_epoch")
             minutes = None if seconds is None else Summary(seconds.mean / 60, seconds.std / 60, seconds.n)
-            cells = [mark(mean_std(s, n), analysis, variant, [state]) for s in summaries]
+            cells = [mark(mean_std(s, n), findings, variant, [state]) for s in summaries]
             rows.append(
                 [variant.label, str(state), *cells, mean_std(epoch, n, 0), mean_std(minutes, n), run_keys(variant.runs)]
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from prune.report.analysis import Analysis, run_keys
+from prune.base.text import ranges
+from prune.report.findings import Findings, run_keys
 from prune.report.statistics import Summary, summarise
-from prune.report.study import Study, Variant
+from prune.report.study import Variant
 from prune.report.survival import Survival, survival
 from prune.report.tables.table import Table, about, chosen_states, mark, raw, raws
-from prune.report.text import mean_std, ranges, slug
+from prune.report.text import NOTHING, mean_std, slug
 
 
 def signed_mean_std(summary: Summary | None, n: int) -> str:
@@ -18,9 +19,9 @@ def signed_mean_std(summary: Summary | None, n: int) -> str:
     return f"+{text}" if summary is not None and summary.mean >= 0 else text
 
 
-def recovery(analysis: Analysis, dataset: str) -> Table | None:
+def recovery(findings: Findings, dataset: str) -> Table | None:
     """For each pruned state: the model before, right after pruning, after its first epoch and at the end."""
-    study, rows, lines = analysis.study, [], []
+    study, rows, lines = findings.study, [], []
     for variant in study.of(dataset):
         states = [s for s in study.finished(variant, "val_accuracy_pruned") if s >= 1]
         for state in states:
@@ -77,20 +78,20 @@ def change(before: dict[int, float], after: dict[int, float]) -> Summary | None:
     return summarise(after[seed] - before[seed] for seed in after if seed in before)
 
 
-def removal(analysis: Analysis, dataset: str) -> Table | None:
+def removal(findings: Findings, dataset: str) -> Table | None:
     """Soft methods: accuracy just before and just after the marked units are removed."""
-    study, rows, lines = analysis.study, [], []
+    study, rows, lines = findings.study, [], []
     for variant in study.of(dataset):
         for state in study.finished(variant, "val_accuracy_after_removal"):
             before = study.by_seed(variant, "val_accuracy_before_removal", state)
             after = study.by_seed(variant, "val_accuracy_after_removal", state)
-            ratio = analysis.summary(variant, state, "marked_norm_ratio")
-            at_once = analysis.summary(variant, state, "val_accuracy_pruned")
+            ratio = findings.summary(variant, state, "marked_norm_ratio")
+            at_once = findings.summary(variant, state, "val_accuracy_pruned")
             cost, n = change(before, after), len(variant.runs)
             rows.append([
                 variant.label, str(state), mean_std(at_once, n), mean_std(summarise(before.values()), n),
-                mean_std(summarise(after.values()), n), mark(signed_mean_std(cost, n), analysis, variant, [state]),
-                "–" if ratio is None else f"{100 * ratio.mean:.2g}", run_keys(variant.runs),
+                mean_std(summarise(after.values()), n), mark(signed_mean_std(cost, n), findings, variant, [state]),
+                NOTHING if ratio is None else f"{100 * ratio.mean:.2g}", run_keys(variant.runs),
             ])  # fmt: skip
             lines.append({**about(variant), "state": state, **raws({
                 "pruned_at_once": at_once, "before_removal": summarise(before.values()),
@@ -108,23 +109,26 @@ def removal(analysis: Analysis, dataset: str) -> Table | None:
     )
 
 
-def survivors(study: Study, variant: Variant) -> Survival | None:
+def survivors(variant: Variant) -> Survival | None:
     """Survival per block and state, mean over runs, for a variant that prunes."""
     return survival(variant) if variant.prunes else None
 
 
-def per_block(analysis: Analysis, dataset: str) -> Table | None:
-    """Heads and neurons that each block keeps in the last state."""
+def per_block(findings: Findings, dataset: str) -> Table | None:
+    """Units of each kind that each block keeps in the last state."""
     rows, lines = [], []
-    for variant in analysis.study.of(dataset):
-        found = survivors(analysis.study, variant)
-        if found is None:
-            continue
+    every = [(variant, found) for variant in findings.study.of(dataset) if (found := survivors(variant)) is not None]
+    kinds = list(dict.fromkeys(kind for _, found in every for kind in found.kinds))
+    for variant, found in every:
         for state in found.states:
             shown = state in chosen_states(found.states)[-1:]
-            for block in range(found.blocks):
+            for block in found.blocks:
                 cells = []
-                for kind, total in (("heads", found.heads_per_block), ("neurons", found.neurons_per_block)):
+                for kind in kinds:
+                    total = found.units.get((kind, block))
+                    if total is None:
+                        cells.append(NOTHING)
+                        continue
                     kept = summarise(found.kept(kind, state, block))
                     lines.append(
                         {**about(variant), "state": state, "block": block, "kind": kind, "of": total, **raw("kept", kept)}
@@ -135,7 +139,7 @@ def per_block(analysis: Analysis, dataset: str) -> Table | None:
     if not rows:
         return None
     note = "Mean ± standard deviation over runs. Every state is in the CSV."
-    columns = ["method", "state", "block", "heads kept", "neurons kept", "runs"]
+    columns = ["method", "state", "block", *(f"{kind} kept" for kind in kinds), "runs"]
     return Table(
         f"survival-{slug(dataset)}",
         "Units kept per block in the last state",
@@ -147,11 +151,11 @@ def per_block(analysis: Analysis, dataset: str) -> Table | None:
     )
 
 
-def penalties(analysis: Analysis, dataset: str) -> Table | None:
+def penalties(findings: Findings, dataset: str) -> Table | None:
     """λ at the end of the first penalised epoch, half way and at its largest, in the last penalised state."""
     rows, lines = [], []
-    for variant in analysis.study.of(dataset):
-        frame = analysis.study.epochs_of(variant).dropna(subset=["penalty"])
+    for variant in findings.study.of(dataset):
+        frame = findings.study.epochs_of(variant).dropna(subset=["penalty"])
         if not len(frame):
             continue
         state = int(frame["state"].max())

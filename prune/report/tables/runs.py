@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import pandas as pd
 
-from prune.report.analysis import Analysis, run_keys
+from prune.base.text import ranges
 from prune.report.anomalies import why_incomplete
+from prune.report.findings import Findings, run_keys
 from prune.report.statistics import Summary, summarise
 from prune.report.tables.table import Table, about, raws
-from prune.report.text import NOTHING, duration, number, ranges, slug
+from prune.report.text import NOTHING, number, slug, time_taken
 
 
-def completeness(analysis: Analysis) -> Table:
+def completeness(findings: Findings) -> Table:
     """Every run: how far it is, what is missing and why, and its directory."""
     rows, lines = [], []
-    for variant in analysis.study.variants:
+    for variant in findings.study.variants:
         for run in variant.runs:
-            missing = sorted(set(range(run.planned_states)) - set(run.states_done))
+            planned = run.record.planned_states
+            missing = sorted(set(range(planned)) - set(run.states_done))
             status = str(run.record.status.get("status") or "unknown")
             reason = why_incomplete(run)
-            share = 100 * len(run.states_done) / run.planned_states
-            done = f"{len(run.states_done)} of {run.planned_states} ({share:.0f} %)"
+            done = f"{len(run.states_done)} of {planned} ({100 * len(run.states_done) / planned:.0f} %)"
             rows.append([
                 run.key, variant.dataset, variant.label, str(run.seed), status, done,
                 f"state {ranges(missing)}" if missing else "nothing", reason or NOTHING, str(run.path),
             ])  # fmt: skip
             lines.append({
                 "runs": run.key, "dataset": variant.dataset, "variant": variant.label, "seed": run.seed, "status": status,
-                "states_done": len(run.states_done), "states_planned": run.planned_states, "missing_states": ranges(missing),
+                "states_done": len(run.states_done), "states_planned": planned, "missing_states": ranges(missing),
                 "why": reason, "directories": str(run.path),
             })  # fmt: skip
     columns = ["run", "dataset", "method", "seed", "status", "states", "missing", "why", "directory"]
@@ -35,11 +36,11 @@ def completeness(analysis: Analysis) -> Table:
     return Table("runs", "Runs and completeness", columns, rows, pd.DataFrame(lines), note)
 
 
-def environment(analysis: Analysis) -> Table | None:
+def environment(findings: Findings) -> Table | None:
     """What each run computed with, as its last start recorded it."""
     keys = ("commit", "torch", "device", "precision", "threads")
     rows, lines = [], []
-    for run in analysis.study.runs:
+    for run in findings.study.runs:
         starts = [start for start in run.record.status.get("starts") or [] if isinstance(start, dict)]
         if not starts:
             continue
@@ -57,13 +58,13 @@ def environment(analysis: Analysis) -> Table | None:
     )
 
 
-def time(analysis: Analysis, dataset: str) -> Table | None:
+def time(findings: Findings, dataset: str) -> Table | None:
     """Time per run, per state and per epoch, and throughput."""
     rows, lines = [], []
-    for variant in analysis.study.of(dataset):
-        states = analysis.study.states
+    for variant in findings.study.of(dataset):
+        states = findings.study.states
         states = states[(states["dataset"] == dataset) & (states["variant"] == variant.label)]
-        epochs = analysis.study.epochs_of(variant)
+        epochs = findings.study.epochs_of(variant)
         if not len(epochs):
             continue
         whole = summarise(epochs.groupby("run")["seconds"].sum())
@@ -111,17 +112,17 @@ def _per_run(frame: pd.DataFrame, column: str) -> Summary | None:
 def _time(summary: Summary | None) -> str:
     if summary is None:
         return NOTHING
-    return duration(summary.mean) + (f" ± {duration(summary.std)}" if summary.n > 1 else "")
+    return time_taken(summary.mean) + (f" ± {time_taken(summary.std)}" if summary.n > 1 else "")
 
 
-def every_epoch(analysis: Analysis) -> pd.DataFrame:
+def every_epoch(findings: Findings) -> pd.DataFrame:
     """All epochs of all runs, as read: tables/epochs.csv."""
-    return analysis.study.epochs
+    return findings.study.epochs
 
 
-def every_result(analysis: Analysis) -> pd.DataFrame:
+def every_result(findings: Findings) -> pd.DataFrame:
     """All finished states of all runs, as read, with whether an accuracy is flagged: tables/states.csv."""
-    frame = analysis.study.states.copy()
-    flags = [(run, int(state)) in analysis.flagged for run, state in zip(frame["run"], frame["state"], strict=True)]
+    frame = findings.study.states.copy()
+    flags = [(run, int(state)) in findings.flagged for run, state in zip(frame["run"], frame["state"], strict=True)]
     frame.insert(len(frame.columns), "flagged", flags)
     return frame

@@ -2,74 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from prune.architectures.shape import Parts, ViTShape
-from prune.report.analysis import Analysis, run_keys
+from prune.architectures.group import Structure
+from prune.report.findings import Findings, run_keys
 from prune.report.latency import Measurement
 from prune.report.statistics import Summary, summarise
-from prune.report.study import Variant
+from prune.report.study import Variant, kept_column, kinds_of
 from prune.report.tables.table import FLAG, Table, about, chosen_states, mark, raw, raws
 from prune.report.text import NOTHING, large, mean_std, number, slug
 
+OTHER, TOTAL = "other", "total"
+"""The parts of a model's size beside its kinds of unit: what no unit owns, and everything."""
 
-def parts_kept(analysis: Analysis, variant: Variant, state: int) -> list[tuple[Parts, Parts]]:
-    """Parameters and MACs by part, one pair per run that finished a state. A sum over blocks needs only how many are kept."""
-    found = []
-    for run in variant.runs:
-        line = next((line for line in run.record.states if line.get("state") == state), None)
-        if line is None or run.shape is None or None in (line.get("heads_kept"), line.get("neurons_kept")):
-            continue
-        kept = [line["heads_kept"]], [line["neurons_kept"]]
-        found.append((run.shape.parameters(*kept), run.shape.macs(*kept)))
-    return found
+Parts = Callable[[Structure, Mapping[str, int] | None], dict[str, int]]
+"""(structure, group → units kept; None: all) → part → its size."""
 
 
-def parameters(analysis: Analysis, dataset: str) -> Table | None:
+def parameters_by_part(structure: Structure, counts: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Parameters of each kind's units, of what no unit owns, and in all."""
+    by_kind = structure.parameters_by_kind(counts)
+    return {**by_kind, OTHER: structure.fixed_parameters, TOTAL: structure.parameters(counts)}
+
+
+def macs_by_part(structure: Structure, counts: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Multiply-accumulates of one image's forward pass, likewise."""
+    by_kind = structure.macs_by_kind(counts)
+    return {**by_kind, OTHER: structure.fixed_macs, TOTAL: structure.macs(counts)}
+
+
+def parts_kept(variant: Variant, state: int, parts: Parts) -> list[dict[str, int]]:
+    """A state's size by part, of each run that finished it and whose structure is known."""
+    return [
+        parts(run.structure, counts)
+        for run in variant.runs
+        if run.structure is not None and (counts := run.counts(state)) is not None
+    ]
+
+
+def parameters(findings: Findings, dataset: str) -> Table | None:
     """Parameters by part, dense and in the last state."""
-    return _by_part(analysis, dataset, "parameters", "Parameters by part", 0, lambda shape: shape.parameters())
+    return _by_part(findings, dataset, "parameters", "Parameters by part", parameters_by_part)
 
 
-def macs(analysis: Analysis, dataset: str) -> Table | None:
+def macs(findings: Findings, dataset: str) -> Table | None:
     """Multiply-accumulates of one image's forward pass by part, dense and in the last state."""
-    return _by_part(analysis, dataset, "macs", "MACs by part (one image, forward)", 1, lambda shape: shape.macs())
+    return _by_part(findings, dataset, "macs", "MACs by part (one image, forward)", macs_by_part)
 
 
-def _by_part(
-    analysis: Analysis, dataset: str, name: str, title: str, which: int, dense_of: Callable[[ViTShape], Parts]
-) -> Table | None:
-    rows, lines = [], []
-    for variant in analysis.study.of(dataset):
-        shape = next((run.shape for run in variant.runs if run.shape is not None), None)
-        if shape is None:
+def _by_part(findings: Findings, dataset: str, name: str, title: str, parts: Parts) -> Table | None:
+    variants, rows, lines = findings.study.of(dataset), [], []
+    columns = [*kinds_of(variants), OTHER, TOTAL]
+    for variant in variants:
+        if variant.structure is None:
             continue
-        dense = dense_of(shape)
-        for state in analysis.study.finished(variant):
-            found = [pair[which] for pair in parts_kept(analysis, variant, state)]
+        dense, states = parts(variant.structure, None), findings.study.finished(variant)
+        for state in states:
+            found = parts_kept(variant, state, parts)
             if not found:
                 continue
-            kept = {part: summarise(getattr(p, part) for p in found) for part in ("attention", "mlp", "other", "total")}
-            total = kept["total"]
+            kept = {part: summarise(sizes[part] for sizes in found) for part in dense}
+            total = kept[TOTAL]
             assert total is not None
-            share = total.mean / dense.total
-            lines.append({**about(variant), "state": state, **raws(kept), "dense_total": dense.total, "kept": share,
+            share = total.mean / dense[TOTAL]
+            lines.append({**about(variant), "state": state, **raws(kept), "dense_total": dense[TOTAL], "kept": share,
                           "compression": 1 / share})  # fmt: skip
-            if state in chosen_states(analysis.study.finished(variant)):
-                cells = [_size(s, getattr(dense, part)) for part, s in kept.items()]
+            if state in chosen_states(states):
+                cells = [_size(kept.get(part), dense.get(part, 0)) for part in columns]
                 rows.append([variant.label, str(state), *cells, f"{1 / share:.2f}×", run_keys(variant.runs)])
     if not rows:
         return None
-    columns = ["method", "state", "attention (heads)", "MLP (neurons)", "other", "total", "compression", "runs"]
     note = (
-        "In brackets the share of the dense model that is kept. Other: embeddings, norms and the classifier, which are never "
-        "pruned. Counted in closed form from config.yaml and the units kept; every state is in the CSV."
+        "In brackets the share of the dense model that is kept. Other: what no unit owns: embeddings, norms, biases after a "
+        "branch, the classifier. Counted in closed form from config.yaml and the units kept; every state is in the CSV."
     )
     if name == "macs":
-        note += " One MAC is two FLOPs; both attention products are counted."
-    return Table(f"{name}-{slug(dataset)}", title, columns, rows, pd.DataFrame(lines), note)
+        note += " One MAC is two FLOPs; every matrix product is counted."
+    headings = ["method", "state", *columns, "compression", "runs"]
+    return Table(f"{name}-{slug(dataset)}", title, headings, rows, pd.DataFrame(lines), note)
 
 
 def _size(summary: Summary | None, dense: int) -> str:
@@ -78,38 +91,39 @@ def _size(summary: Summary | None, dense: int) -> str:
     return f"{large(summary.mean)} ({100 * summary.mean / dense:.1f} %)" if dense else large(summary.mean)
 
 
-def retention(analysis: Analysis, dataset: str) -> Table | None:
+def retention(findings: Findings, dataset: str) -> Table | None:
     """What the last state keeps: units, parameters, MACs and accuracy, of state 0 and of the baseline in the same state."""
-    study, rows, lines = analysis.study, [], []
+    study, rows, lines = findings.study, [], []
+    kinds = kinds_of(study.of(dataset))
     for variant in study.of(dataset):
-        last = analysis.last_state(variant)
+        last = findings.last_state(variant)
         if last is None:
             continue
-        other = analysis.baseline_of(variant)
+        other = findings.baseline_of(variant)
         own = study.by_seed(variant, "test_accuracy_best", last)
         zero = study.by_seed(variant, "test_accuracy_best", 0)
         base = {} if other is None else study.by_seed(other, "test_accuracy_best", last)
         of_zero, of_base = _ratio(own, zero), _ratio(own, base)
         kept = {name: _ratio(study.by_seed(variant, name, last), study.by_seed(variant, name, 0))
-                for name in ("heads_kept", "neurons_kept", "parameters", "macs")}  # fmt: skip
+                for name in (*map(kept_column, kinds), "parameters", "macs")}  # fmt: skip
         n = len(variant.runs)
         rows.append([
             variant.label,
             str(last),
             *map(_share, kept.values()),
-            mark(mean_std(of_zero, n, 1), analysis, variant, [0, last]),
-            mark(mean_std(of_base, n, 1), analysis, variant, [last]),
+            mark(mean_std(of_zero, n, 1), findings, variant, [0, last]),
+            mark(mean_std(of_base, n, 1), findings, variant, [last]),
             run_keys(variant.runs),
         ])  # fmt: skip
         lines.append({**about(variant), "state": last, **raws(kept),
                      **raw("accuracy_of_state_0", of_zero), **raw("accuracy_of_baseline", of_base)})  # fmt: skip
     if not rows:
         return None
-    columns = ["method", "state", "heads", "neurons", "parameters", "MACs", "accuracy / state 0",
-               f"accuracy / {analysis.baseline}, same state", "runs"]  # fmt: skip
+    columns = ["method", "state", *kinds, "parameters", "MACs", "accuracy / state 0",
+               f"accuracy / {findings.baseline}, same state", "runs"]  # fmt: skip
     note = (
         "All in percent. Accuracy above 100 % of state 0 can come from the longer training alone; the column beside it "
-        f"compares with {analysis.baseline} after as many epochs."
+        f"compares with {findings.baseline} after as many epochs."
     )
     return Table(f"retention-{slug(dataset)}", "Retention in the last state", columns, rows, pd.DataFrame(lines), note)
 
@@ -125,7 +139,7 @@ def _ratio(values: dict[int, float], of: dict[int, float]) -> Summary | None:
     return summarise(100 * values[seed] / of[seed] for seed in values if of.get(seed))
 
 
-def latency(analysis: Analysis, dataset: str, measured: list[Measurement]) -> Table | None:
+def latency(findings: Findings, dataset: str, measured: list[Measurement]) -> Table | None:
     """Accuracy against measured latency: the last measured state of each run, every one in the CSV."""
     rows, lines = [], []
     here = [m for m in measured if m.variant.dataset == dataset]
@@ -133,10 +147,10 @@ def latency(analysis: Analysis, dataset: str, measured: list[Measurement]) -> Ta
     for m in here:
         if m.pruned is None:
             continue
-        accuracy = analysis.study.by_seed(m.variant, "test_accuracy_best", m.state).get(m.run.seed)
+        accuracy = findings.study.by_seed(m.variant, "test_accuracy_best", m.state).get(m.run.seed)
         dense, pruned = m.dense or {}, m.pruned
         speedup = dense["median_ms"] / pruned["median_ms"] if dense else None
-        flag = f" {FLAG}" if (m.run.key, m.state) in analysis.flagged else ""
+        flag = f" {FLAG}" if (m.run.key, m.state) in findings.flagged else ""
         if m.state == last[m.run.key]:
             rows.append([
                 m.variant.label, str(m.state), number(accuracy) + flag, m.engine, str(m.batch_size),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from prune.report.analysis import Analysis, directories, run_keys
+from prune.report.findings import Findings, directories, run_keys
 from prune.report.statistics import Paired, Summary
 from prune.report.study import Variant
 
@@ -84,9 +84,9 @@ def about(variant: Variant) -> dict[str, Any]:
     }
 
 
-def mark(text: str, analysis: Analysis, variant: Variant, states: list[int]) -> str:
+def mark(text: str, findings: Findings, variant: Variant, states: list[int]) -> str:
     """`text` with the flag where an anomalous accuracy is in it."""
-    return text + f" {FLAG}" if analysis.is_flagged(variant, states) else text
+    return text + f" {FLAG}" if findings.is_flagged(variant, states) else text
 
 
 def chosen_states(states: Sequence[int]) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from prune.report.analysis import Analysis, run_keys
+from prune.report.findings import Findings, run_keys
 from prune.report.statistics import Ending, Summary, ending, summarise
 from prune.report.study import Run, Variant
 from prune.report.tables.table import Table, about, chosen_states, raw
@@ -16,9 +16,9 @@ STABLE_POINTS = 0.5
 """A state whose validation accuracy still moves by more than this, from five epochs to the next five, has not converged."""
 
 
-def trained_states(analysis: Analysis, variant: Variant) -> list[int]:
+def trained_states(findings: Findings, variant: Variant) -> list[int]:
     """The states in which some run of a variant has an epoch, ascending."""
-    return sorted({int(state) for state in analysis.study.epochs_of(variant)["state"]})
+    return sorted({int(state) for state in findings.study.epochs_of(variant)["state"]})
 
 
 def chosen_epochs(epochs: int) -> list[int]:
@@ -26,17 +26,19 @@ def chosen_epochs(epochs: int) -> list[int]:
     return sorted({0, epochs // 6, epochs // 2, 5 * epochs // 6, epochs - 1} - {-1})
 
 
-def curves(analysis: Analysis, dataset: str) -> Table | None:
+def curves(findings: Findings, dataset: str) -> Table | None:
     """Validation accuracy at chosen epochs of state 0 and of the last state."""
-    variants = [v for v in analysis.study.of(dataset) if len(analysis.study.epochs_of(v))]
+    variants = [v for v in findings.study.of(dataset) if len(findings.study.epochs_of(v))]
     if not variants:
         return None
     rows, lines = [], []
-    planned = max(run.planned_epochs(s) for v in variants for run in v.runs for s in chosen_states(trained_states(analysis, v)))
+    planned = max(
+        run.record.epochs_of(s) for v in variants for run in v.runs for s in chosen_states(trained_states(findings, v))
+    )
     epochs = chosen_epochs(planned)
     for variant in variants:
-        frame = analysis.study.epochs_of(variant)
-        for state in chosen_states(trained_states(analysis, variant)):
+        frame = findings.study.epochs_of(variant)
+        for state in chosen_states(trained_states(findings, variant)):
             at = {epoch: frame[(frame["state"] == state) & (frame["epoch"] == epoch)] for epoch in epochs}
             summaries = {epoch: summarise(found["val_accuracy"]) for epoch, found in at.items()}
             cells = [mean_std(s, len(variant.runs)) for s in summaries.values()]
@@ -49,11 +51,11 @@ def curves(analysis: Analysis, dataset: str) -> Table | None:
     return Table(f"curves-{slug(dataset)}", "Training curves at chosen epochs", columns, rows, pd.DataFrame(lines), note)
 
 
-def end_of_state(analysis: Analysis, run: Run, variant: Variant, state: int) -> Ending | None:
+def end_of_state(findings: Findings, run: Run, variant: Variant, state: int) -> Ending | None:
     """How a finished state of one run ended. Only epochs of the final model size count: a removal is not a trend."""
     if state not in run.states_done:
         return None
-    frame = analysis.study.epochs_of(variant)
+    frame = findings.study.epochs_of(variant)
     frame = frame[(frame["run"] == run.key) & (frame["state"] == state)].sort_values("epoch")
     if not len(frame):
         return None
@@ -69,13 +71,13 @@ def window(epochs: int) -> int:
     return min(5, max(2, epochs // 6))
 
 
-def convergence(analysis: Analysis, dataset: str) -> Table | None:
+def convergence(findings: Findings, dataset: str) -> Table | None:
     """Mean of a state's last five epochs against the five before, and the standard deviation of the last five."""
     rows, lines = [], []
-    for variant in analysis.study.of(dataset):
-        states = analysis.study.finished(variant)
+    for variant in findings.study.of(dataset):
+        states = findings.study.finished(variant)
         for state in states:
-            found = [e for run in variant.runs if (e := end_of_state(analysis, run, variant, state)) is not None]
+            found = [e for run in variant.runs if (e := end_of_state(findings, run, variant, state)) is not None]
             if not found:
                 continue
             before, last, trend, fluctuation = (
@@ -113,12 +115,12 @@ def direction(trend: Summary | None, fluctuation: Summary | None) -> str:
     return "still rising" if trend.mean > 0 else "falling"
 
 
-def overfitting(analysis: Analysis, dataset: str) -> Table | None:
+def overfitting(findings: Findings, dataset: str) -> Table | None:
     """Train and validation accuracy and their gap at each state's last epoch; state 0 and the last state are shown."""
     rows, lines = [], []
-    for variant in analysis.study.of(dataset):
-        for state in trained_states(analysis, variant):
-            found = last_epochs(analysis, variant, state)
+    for variant in findings.study.of(dataset):
+        for state in trained_states(findings, variant):
+            found = last_epochs(findings, variant, state)
             if not len(found):
                 continue
             gap = summarise(found["train_accuracy"] - found["val_accuracy"])
@@ -126,7 +128,7 @@ def overfitting(analysis: Analysis, dataset: str) -> Table | None:
             epoch = int(found["epoch"].max())
             raw_row: dict[str, Any] = {**about(variant), "state": state, "epoch": epoch}
             lines.append({**raw_row, **raw("train", train), **raw("val", val), **raw("gap", gap)})
-            if state in chosen_states(trained_states(analysis, variant)):
+            if state in chosen_states(trained_states(findings, variant)):
                 n = len(variant.runs)
                 cells = [mean_std(train, n), mean_std(val, n), mean_std(gap, n)]
                 rows.append([variant.label, str(state), str(epoch), *cells, run_keys(variant.runs)])
@@ -140,8 +142,8 @@ def overfitting(analysis: Analysis, dataset: str) -> Table | None:
     return Table(f"overfitting-{slug(dataset)}", "Overfitting", columns, rows, pd.DataFrame(lines), note)
 
 
-def last_epochs(analysis: Analysis, variant: Variant, state: int) -> pd.DataFrame:
+def last_epochs(findings: Findings, variant: Variant, state: int) -> pd.DataFrame:
     """The row of each run's latest epoch in a state, of the runs that got furthest in it."""
-    frame = analysis.study.epochs_of(variant)
+    frame = findings.study.epochs_of(variant)
     frame = frame[frame["state"] == state]
     return frame[frame["epoch"] == frame["epoch"].max()]

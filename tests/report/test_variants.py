@@ -10,6 +10,7 @@ import yaml
 from prune.base.errors import UserError
 from prune.report import compare
 from prune.report.load import load
+from prune.rundir.format import FORMAT
 from tests.report.sweep import configuration, state_line, write_flat, write_run
 
 
@@ -59,17 +60,23 @@ def test_a_method_is_called_the_same_on_every_dataset(tmp_path: Path) -> None:
 
 
 def test_folders_of_images_are_different_datasets(tmp_path: Path) -> None:
-
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, dataset__name="image_folder", dataset__root="/data/cub")
     write_flat(tmp_path, "refill", {0: [50.0, 51.0]}, dataset__name="image_folder", dataset__root="/data/dogs")
     study = load([tmp_path], "dense")
-    assert study.datasets == ["image_folder (cub)", "image_folder (dogs)"]
+    assert study.datasets == ["image_folder-cub", "image_folder-dogs"]
     assert [v.label for v in study.variants] == ["refill", "refill"]
 
 
 def test_a_method_that_is_not_installed_is_reported_all_the_same(tmp_path: Path) -> None:
     write_flat(tmp_path, "magic", {0: [80.0, 81.0], 1: [80.0, 82.0]})
     assert [(v.label, v.seeds) for v in load([tmp_path], "dense").variants] == [("magic", [0, 1])]
+
+
+def test_a_method_that_is_not_installed_is_on_the_same_dataset_as_the_others(tmp_path: Path) -> None:
+    for method in ("dense", "magic"):
+        config = configuration("cifar10", method, schedule__states=2)
+        write_run(tmp_path, config, [state_line(config, s, 80.0) for s in range(2)])
+    assert load([tmp_path], "dense").datasets == ["cifar10"]
 
 
 def test_the_same_run_in_two_sweeps_counts_once_the_furthest(tmp_path: Path) -> None:
@@ -91,14 +98,25 @@ def test_a_sweep_given_twice_counts_once(tmp_path: Path) -> None:
 def test_dense_is_the_baseline_whatever_its_pruning_target(tmp_path: Path) -> None:
     write_flat(tmp_path, "dense", {0: [80.0, 81.0]})
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, schedule__target=0.5)
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, schedule__targets={"heads": 0.5, "neurons": 0.8})
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, optim__lr=0.1)
     study = load([tmp_path], "dense")
     found = {v.label: compare.baseline_of(study, v, "dense") for v in study.variants}
+    targets = "schedule.targets.heads=0.5, schedule.targets.neurons=0.8"
+    nothing = "schedule.targets.heads=null, schedule.targets.neurons=null"
     assert {label: other and other.label for label, other in found.items()} == {
         "dense": None,
-        "refill · optim.lr=0.01, schedule.target=0.5": "dense",
-        "refill · optim.lr=0.1, schedule.target=0.7": None,
+        f"refill · optim.lr=0.01, schedule.target=0.5, {nothing}": "dense",
+        f"refill · optim.lr=0.01, schedule.target=0.7, {targets}": "dense",
+        f"refill · optim.lr=0.1, schedule.target=0.7, {nothing}": None,
     }
+
+
+def test_targets_by_kind_are_one_respect(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, schedule__targets={"heads": 0.5, "neurons": 0.8})
+    pairs, _ = compare.pairs(load([tmp_path], "dense"), "digits", "dense")
+    assert len(pairs) == 1
 
 
 def test_only_what_differs_in_one_respect_is_paired(tmp_path: Path) -> None:
@@ -123,12 +141,30 @@ def test_many_pairs_are_cut_to_those_with_the_reference(tmp_path: Path) -> None:
 
 def test_an_unreadable_configuration_does_not_hide_the_other_runs(tmp_path: Path) -> None:
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
-    for name, text in (("empty", ""), ("cut", "dataset: {name: dig"), ("bare", yaml.safe_dump({"seed": 0, "dataset": {}}))):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text(text)
+    bare = yaml.safe_dump({"format": FORMAT, "seed": 0, "dataset": {}})
+    for name, text in (("empty", ""), ("cut", "dataset: {name: dig"), ("bare", bare)):
+        _write_config(tmp_path / name, text)
     study = load([tmp_path], "dense")
     assert len(study.runs) == 1
     assert sorted(path.name for path in study.unreadable) == ["bare", "cut", "empty"]
+    assert study.unreadable[tmp_path / "bare"] == "ValueError: config.yaml lacks dataset.name"
+
+
+@pytest.mark.parametrize("version", [{}, {"format": FORMAT - 1}, {"format": FORMAT + 1}])
+def test_runs_of_another_version_are_left_out_with_one_sentence(tmp_path: Path, version: dict[str, int]) -> None:
+    text = yaml.safe_dump({**version, **configuration()})
+    _write_config(tmp_path / "other", text)
+    with pytest.raises(UserError, match=r"^no run of .* could be read \(other: .*written by another version .*\)\.$"):
+        load([tmp_path], "dense")
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    study = load([tmp_path], "dense")
+    assert [run.record.config["method"]["name"] for run in study.runs] == ["refill"]
+    assert "was written by another version of this program (format" in study.unreadable[tmp_path / "other"]
+
+
+def _write_config(folder: Path, text: str) -> None:
+    folder.mkdir()
+    (folder / "config.yaml").write_text(text)
 
 
 def test_a_sweep_without_runs_is_one_sentence(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from prune.report.study import ACCURACY, Run, Study, Variant
 
 
 @dataclass(frozen=True)
-class Analysis:
+class Findings:
     """A study and the choice of what its methods are measured against (`baseline`: a method or a variant's label)."""
 
     study: Study

@@ -9,15 +9,21 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from prune.base.registries import CRITERIA
-from prune.pruning.ranking import Scores
-from prune.pruning.scores import Scoring
 from prune.base.seeding import generator
-from prune.architectures.shape import ViTShape
-from prune.pruning.units import KINDS, KeepSet, Kind
-from tests.architectures.vits import TINY, batch
+from prune.pruning.criteria.base import Scoring
+from prune.pruning.keepset import KeepSet
+from prune.pruning.ranking import Scores
+from tests.architectures.vits import TINY, Shape, batch
+
+KINDS = ("heads", "neurons")
+MODULES = {"heads": "attn", "neurons": "mlp"}
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 """Everything is computed in float64, so only the order of sums can differ."""
+
+
+def group(block: int, kind: str) -> str:
+    return f"blocks.{block}.{MODULES[kind]}"
 
 
 def batches(count: int = 3) -> list[tuple[Tensor, Tensor]]:
@@ -26,17 +32,16 @@ def batches(count: int = 3) -> list[tuple[Tensor, Tensor]]:
 
 def scoring(
     model: VisionTransformer,
-    rate: float = 0.5,
-    kinds: tuple[Kind, ...] = KINDS,
+    rate: float | dict[str, float] = 0.5,
+    kinds: tuple[str, ...] = KINDS,
     data: Sequence[tuple[Tensor, Tensor]] = (),
     state: int = 1,
-    shape: ViTShape = TINY,
+    shape: Shape = TINY,
 ) -> Scoring:
     return Scoring(
         model=model,
-        shape=shape,
-        rate_heads=rate,
-        rate_neurons=rate,
+        structure=shape.structure,
+        rates=rate if isinstance(rate, dict) else dict.fromkeys(KINDS, rate),
         kinds=kinds,
         batches=lambda: iter(data),
         generator=generator(0, "criterion", state),
@@ -54,7 +59,7 @@ def densities(name: str, *arguments: object, **options: object) -> Scores:
 Place = tuple[str, tuple[int | slice, ...]]
 
 
-def places(model: VisionTransformer, block: int, kind: Kind, unit: int) -> dict[str, list[Place]]:
+def places(model: VisionTransformer, block: int, kind: str, unit: int) -> dict[str, list[Place]]:
     """(tensor name, index) of the `unit`-th alive unit's weights, by role."""
     prefix = f"blocks.{block}"
     if kind == "neurons":
@@ -73,7 +78,7 @@ def places(model: VisionTransformer, block: int, kind: Kind, unit: int) -> dict[
     }
 
 
-def numbers(model: VisionTransformer, block: int, kind: Kind, unit: int, *roles: str) -> list[float]:
+def numbers(model: VisionTransformer, block: int, kind: str, unit: int, *roles: str) -> list[float]:
     """All weights of a unit in these roles, one by one."""
     tensors = dict(model.named_parameters())
     found = places(model, block, kind, unit)
@@ -83,12 +88,14 @@ def numbers(model: VisionTransformer, block: int, kind: Kind, unit: int, *roles:
 
 
 def check(
-    found: Scores, keep: KeepSet, expected: Callable[[int, Kind, int], float], tolerance: dict[str, float] = EXACT
+    found: Scores, keep: KeepSet, expected: Callable[[int, str, int], float], tolerance: dict[str, float] = EXACT
 ) -> None:
     """Every score is what `expected(block, kind, unit)` says; and there are some."""
+    assert set(found) == set(keep)
     compared = 0
     for kind in KINDS:
-        for block, (vector, alive) in enumerate(zip(found.of(kind), keep.of(kind), strict=True)):
+        for block in range(TINY.depth):
+            vector, alive = found[group(block, kind)], keep[group(block, kind)]
             assert vector.shape == alive.shape
             assert (vector >= 0).all()
             wanted = torch.tensor([expected(block, kind, unit) for unit in range(len(alive))], dtype=torch.float64)
@@ -101,5 +108,5 @@ MATRICES = ("producer", "consumer")
 EVERYTHING = ("producer", "bias", "consumer")
 
 
-def size(kind: Kind) -> int:
+def size(kind: str) -> int:
     return TINY.head_parameters if kind == "heads" else TINY.neuron_parameters

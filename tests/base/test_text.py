@@ -1,0 +1,30 @@
+"""Words and numbers that several outputs write alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from prune.base.text import dataset_label, duration, flatten, ranges
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (245.4, "4:05"), (3723, "1:02:03")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_ranges() -> None:
+    assert ranges([]) == ""
+    assert ranges([4]) == "4"
+    assert ranges([3, 1, 2, 7, 14, 15]) == "1–3, 7, 14–15"
+    assert ranges([0, 1, 2, 5, 7, 8], "-", ",") == "0-2,5,7-8"
+
+
+def test_nested_sections_become_dotted_keys() -> None:
+    tree = {"seed": 1, "method": {"name": "rsst", "penalty": {"ceiling": 0.5, "exponents": [4]}}, "none": {}}
+    assert flatten(tree) == {"seed": 1, "method.name": "rsst", "method.penalty.ceiling": 0.5, "method.penalty.exponents": [4]}
+    assert flatten({"kept": {"heads": 7}}, "/") == {"kept/heads": 7}
+
+
+def test_a_dataset_chosen_by_its_folder_is_named_by_it() -> None:
+    assert dataset_label("cifar10") == "cifar10"
+    assert dataset_label("image_folder", "/data/cub") == "image_folder-cub"

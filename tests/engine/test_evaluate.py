@@ -1,0 +1,33 @@
+"""Loss and accuracy of a model on a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from prune.data.base import ArraySplit
+from prune.data.digits import Digits
+from tests.conftest import Compose
+from tests.engine.states import first_state
+
+
+def test_evaluation_is_the_mean_over_every_image_once(compose_tiny: Compose, tmp_path: Path) -> None:
+    """Loss and accuracy of a real run, whatever the batch size, against one pass over scikit-learn's digits."""
+    config = compose_tiny("method=dense", "hardware.eval_batch_size=50")
+    _, state = first_state(config, tmp_path)
+    splits = Digits(config.dataset).load()
+    assert isinstance(splits.train, ArraySplit)
+    mean, std = splits.train.images.mean() / 255, splits.train.images.std() / 255
+    for name in ("val", "test"):
+        split = splits.of(name)
+        images = torch.from_numpy((split.images / 255 - mean) / std).to(torch.float32)
+        with torch.no_grad():
+            chances = torch.softmax(state.model.eval()(images).double(), dim=1).numpy()
+        right = [chance.argmax() == label for chance, label in zip(chances, split.labels, strict=True)]
+        losses = [-np.log(chance[label]) for chance, label in zip(chances, split.labels, strict=True)]
+        loss, accuracy = state.measure(name)
+        assert accuracy == pytest.approx(100 * sum(right) / len(right))
+        assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)  # float32 logits and sums

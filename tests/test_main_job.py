@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from prune.engine.cell import run_cell
 from prune.base.files import read_json, read_jsonl
+from prune.engine.cell import run_cell
 from tests.conftest import TINY_RUN
-from tests.data.test_data import write_cifar
+from tests.data.cifar_files import write_cifar
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,10 +48,12 @@ def test_the_full_jobs_model_trains_on_cifar_files(compose, tmp_path, monkeypatc
     assert outcome.status == "done", outcome.error
     dense, pruned = read_jsonl(outcome.directory.states)
     assert (dense["parameters"], dense["macs"]) == (21_342_346, 1_420_309_248)
-    assert (pruned["heads_kept"], pruned["neurons_kept"]) == (22, 5530)
-    about = read_json(outcome.directory.state(1) / "pruned.json")
-    assert sum(map(len, about["heads"])) == 22
-    assert min(map(len, about["heads"])) >= 1
+    assert pruned["kept"] == {"heads": 22, "neurons": 5530}
+    groups = read_json(outcome.directory.manifest(1))["groups"]
+    heads = [len(group["kept"]) for group in groups.values() if group["kind"] == "heads"]
+    assert len(heads) == 12
+    assert sum(heads) == 22
+    assert min(heads) >= 1
 
 
 def test_the_plain_command_is_the_reports_recipe(compose):
@@ -61,20 +63,11 @@ def test_the_plain_command_is_the_reports_recipe(compose):
         "rewind"
     }
     optim, schedule = report.optim, report.schedule
-    assert (schedule.states, report.epochs(0), report.epochs(15), schedule.target, schedule.shape) == (
-        16,
-        60,
-        60,
-        0.7,
-        "geometric",
-    )
+    epochs = schedule.epochs_of(0), schedule.epochs_of(15)
+    assert (schedule.states, *epochs, schedule.target, schedule.shape) == (16, 60, 60, 0.7, "geometric")
     assert (optim.name, optim.lr, optim.momentum, optim.weight_decay, optim.batch_size) == ("sgd", 0.01, 0.9, 1e-4, 128)
-    assert (optim.lr_schedule, optim.warmup_epochs, report.model.pretrained, report.method.rewind) == (
-        "constant",
-        0,
-        True,
-        "init",
-    )
+    assert (optim.lr_schedule, optim.warmup_epochs) == ("constant", 0)
+    assert (report.model.pretrained, report.method.rewind) == (True, "init")
     assert report.dataset.augment.model_dump() == {"crop_padding": 4, "flip": True}
 
 
@@ -83,7 +76,7 @@ def test_photographs_from_a_folder_train_through_the_same_path(compose_tiny, ima
     outcome = run_cell(config)
     assert outcome.status == "done", outcome.error
     assert read_json(outcome.directory.data)["classes"] == ["ant", "bee", "cat"]
-    assert read_json(outcome.directory.state(2) / "pruned.json")["architecture"]["classes"] == 3
+    assert read_json(outcome.directory.manifest(2))["data"]["classes"] == ["ant", "bee", "cat"]
 
 
 def test_a_failing_cell_never_stops_the_others(tmp_path):

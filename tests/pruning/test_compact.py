@@ -17,8 +17,19 @@ from torch.nn import functional as F
 from prune.architectures.build import empty_model
 from prune.pruning.compact import compact, silenced
 from tests.architectures.vits import (
-    MICRO, SMALL, TINY, Shape, Units, batch, build, cut, hold_at_zero, keep_set, masked, random_units,
-)  # fmt: skip
+    MICRO,
+    SMALL,
+    TINY,
+    Shape,
+    Units,
+    batch,
+    build,
+    cut,
+    hold_at_zero,
+    keep_set,
+    masked,
+    random_units,
+)
 
 ALL_HEADS, ALL_NEURONS = list(range(8)), list(range(192))
 MICRO_KEEPS: dict[str, tuple[Units, Units]] = {

@@ -15,10 +15,11 @@ from prune.engine.stop import Stop
 from prune.engine.train import EpochSums, train_epoch
 from prune.methods.penalty_growth import simulate
 from prune.methods.rsst import RSST
+from prune.pruning.compact import compact
 from prune.pruning.keepset import KeepSet
 from prune.pruning.penalty import UnitPenalty
 from prune.rundir.directory import RunDirectory
-from tests.architectures.vits import MICRO, TINY, Shape, build, keep_set, others, placed, random_units, units_of
+from tests.architectures.vits import MICRO, TINY, Shape, build, cut, keep_set, others, placed, random_units, units_of
 from tests.conftest import Compose
 
 
@@ -66,25 +67,19 @@ def test_norm_is_that_of_the_marked_units() -> None:
 
 def test_marked_units_of_a_compact_model_are_found_by_their_original_indices() -> None:
     alive, kept = ([[1, 4, 6], [0], [2, 3]], [[2, 3, 9], [190], [0, 1]]), ([[4], [0], [2, 3]], [[3, 9], [], [1]])
-    model = build(MICRO)
-    marked = cut(dict(model.named_parameters()), MICRO, ([[1, 6], [], []], [[2], [190], [0]]))
-    expected = math.sqrt(
-        sum(
-            marked[name].double().square().sum().item()
-            for name, _, _ in placed(MICRO, (alive[0], alive[1]))  # the cut tensors alone
-        )
-    )
+    marked = ([[1, 6], [], []], [[2], [190], [0]])
+    model, without_them = build(MICRO), build(MICRO)
+    of_marked = cut(dict(model.named_parameters()), MICRO, marked)
+    squares = sum(of_marked[name].double().square().sum().item() for name, _, _ in placed(MICRO, marked))
     compact(model, MICRO.architecture, MICRO.dense, keep_set(alive))
-    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     penalty = UnitPenalty(model, MICRO.structure, keep_set(alive), keep_set(kept), decoupled=True)
-    assert penalty.norm() == pytest.approx(expected, rel=1e-6)
-    penalty.apply(strength=10.0, lr=0.1)  # to nothing
-    compact(model, MICRO.architecture, keep_set(alive), keep_set(kept))
-    untouched = build(MICRO)
-    compact(untouched, MICRO.architecture, MICRO.dense, keep_set(kept))
+    assert penalty.norm() == pytest.approx(math.sqrt(squares), rel=1e-6)
+    penalty.apply(strength=10.0, lr=0.1)  # to nothing at once
     assert penalty.norm() == 0.0
-    assert all(torch.equal(tensor, dict(untouched.named_parameters())[name]) for name, tensor in model.named_parameters())
-    assert before.keys() == dict(model.named_parameters()).keys()
+    compact(model, MICRO.architecture, keep_set(alive), keep_set(kept))
+    compact(without_them, MICRO.architecture, MICRO.dense, keep_set(kept))
+    wanted = dict(without_them.named_parameters())
+    assert all(torch.equal(parameter, wanted[name]) for name, parameter in model.named_parameters())
 
 
 RUN = Shape((8, 8), 4, channels=1, classes=10, embed_dim=16, depth=2, num_heads=4, mlp_hidden=32)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from prune.pruning.schedule import SHAPES, ScheduleOptions, epochs_before, epochs_of, number_kept, position, rates
 
@@ -132,3 +133,26 @@ def test_a_state_without_epochs_is_never_in_progress() -> None:
     assert [position(section, done) for done in range(5)] == [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0)]
     section = {"states": 3, "epochs": 2}  # a section without the key is as one with null
     assert [position(section, done) for done in range(3)] == [(0, 0), (0, 1), (1, 0)]
+
+
+def options(**keys: object) -> ScheduleOptions:
+    return ScheduleOptions.model_validate({"states": 3, "epochs": 1, "target": 0.75, **keys})
+
+
+def test_each_kind_has_its_own_curve_or_the_common_one() -> None:
+    schedule = options(targets={"heads": 0.5}, shape="linear")
+    assert schedule.curve() == schedule.curve("neurons") == rates(3, 0.75, "linear")
+    assert schedule.curve("heads") == rates(3, 0.5, "linear")
+
+
+def test_an_explicit_list_is_every_kinds_curve() -> None:
+    schedule = options(targets={"heads": 0.5}, rates=[0, 0.1, 0.6])
+    assert schedule.curve() == schedule.curve("heads") == schedule.curve("neurons") == [0, 0.1, 0.6]
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0, -0.1, 1.5])
+def test_targets_lie_between_nothing_and_everything(target: float) -> None:
+    with pytest.raises(ValidationError, match="target"):
+        options(target=target)
+    with pytest.raises(ValidationError, match="targets"):
+        options(targets={"heads": target})

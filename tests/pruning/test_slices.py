@@ -16,8 +16,18 @@ from prune.pruning.compact import compact
 from prune.pruning.keepset import KeepSet
 from prune.pruning.slices import by_unit, slice_tensors, unit_slices
 from tests.architectures.vits import (
-    MICRO, TINY, Shape, build, cut, head_columns, head_rows, keep_set, masked, placed, random_units,
-)  # fmt: skip
+    MICRO,
+    TINY,
+    Shape,
+    build,
+    cut,
+    head_columns,
+    head_rows,
+    keep_set,
+    masked,
+    placed,
+    random_units,
+)
 
 some = settings(derandomize=True, max_examples=15, deadline=None)
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-import torch_pruning as tp
+import torch_pruning as tp  # type: ignore[import-untyped]
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,8 +27,18 @@ from prune.pruning.criteria.base import Criterion, Scoring
 from prune.pruning.ranking import Scores, rank_separate
 from prune.rundir.directory import RunDirectory
 from tests.architectures.vits import (
-    MICRO, SMALL, TINY, Shape, Units, batch, build, head_columns, keep_set, others, random_units,
-)  # fmt: skip
+    MICRO,
+    SMALL,
+    TINY,
+    Shape,
+    Units,
+    batch,
+    build,
+    head_columns,
+    keep_set,
+    others,
+    random_units,
+)
 from tests.conftest import Compose
 
 # It says what it would do with the embeddings, which no unit touches.
@@ -133,7 +143,9 @@ def train_steps(state: PruningState, method: Any) -> None:
 
 
 @pytest.mark.parametrize("criterion", [TheirMagnitude, TheirTaylor])
-@pytest.mark.parametrize("units", [None, ([[1, 3], [0, 1, 2]], [list(range(3, 30)), list(range(1, 32, 2))])], ids=["dense", "compact"])
+@pytest.mark.parametrize(
+    "units", [None, ([[1, 3], [0, 1, 2]], [list(range(3, 30)), list(range(1, 32, 2))])], ids=["dense", "compact"]
+)
 def test_its_importances_are_those_of_a_plain_model(
     compose_tiny: Compose, tmp_path: Path, criterion: type[TheirMagnitude], units: tuple[Units, Units] | None
 ) -> None:

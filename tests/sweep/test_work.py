@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from prune.base.files import read_jsonl
 from prune.base.registries import DATASETS
 from prune.sweep.work import flops_left, macs_per_epoch
 from tests.conftest import Compose
+from tests.engine.runs import RunTiny, finished
 
 
 def test_flops_are_three_passes_of_two_per_mac(compose: Compose) -> None:
@@ -33,6 +35,15 @@ def test_a_soft_method_pays_for_its_marked_units_until_they_go(compose: Compose)
     dense, pruned = macs_per_epoch(refill)[0], macs_per_epoch(refill)[-1]
     assert macs_per_epoch(rsst) == [dense] * 4 + [dense] * 3 + [pruned]
     assert macs_per_epoch(compose(*keys, "method=dense")) == [dense] * 8
+
+
+@pytest.mark.parametrize(("ramp", "epochs"), [(0.75, 2), (0.75, 6), (0.3, 4), (0.999, 3), (1, 3), (1e-9, 2), (0.55, 20)])
+def test_the_planned_sizes_are_those_of_a_real_run(run_tiny: RunTiny, compose_tiny: Compose, ramp: float, epochs: int) -> None:
+    soft = ("method=rsst", f"method.ramp={ramp}", "method.penalty.ceiling=1")
+    keys = (*soft, f"schedule.epochs={epochs}", "optim.batch_size=600")
+    directory = finished(run_tiny(*keys))
+    macs = {line["parameters"]: line["macs"] for line in read_jsonl(directory.states)}
+    assert macs_per_epoch(compose_tiny(*keys)) == [macs[line["parameters"]] for line in read_jsonl(directory.metrics)]
 
 
 @pytest.mark.parametrize("name", ["digits", "digit_pairs"])

@@ -18,8 +18,8 @@ from tests.architectures.vits import TINY, Shape, batch
 KINDS = ("heads", "neurons")
 MODULES = {"heads": "attn", "neurons": "mlp"}
 
-EXACT = {"rtol": 1e-9, "atol": 1e-12}
-"""Everything is computed in float64, so only the order of sums can differ."""
+EXACT = (1e-9, 1e-12)
+"""Relative and absolute tolerance. Everything is computed in float64, so only the order of sums can differ."""
 
 
 def group(block: int, kind: str) -> str:
@@ -88,18 +88,18 @@ def numbers(model: VisionTransformer, block: int, kind: str, unit: int, *roles: 
 
 
 def check(
-    found: Scores, keep: KeepSet, expected: Callable[[int, str, int], float], tolerance: dict[str, float] = EXACT
+    found: Scores, keep: KeepSet, expected: Callable[[int, str, int], float], tolerance: tuple[float, float] = EXACT
 ) -> None:
     """Every score is what `expected(block, kind, unit)` says; and there are some."""
     assert set(found) == set(keep)
-    compared = 0
+    compared, (relative, absolute) = 0, tolerance
     for kind in KINDS:
         for block in range(TINY.depth):
             vector, alive = found[group(block, kind)], keep[group(block, kind)]
             assert vector.shape == alive.shape
             assert (vector >= 0).all()
             wanted = torch.tensor([expected(block, kind, unit) for unit in range(len(alive))], dtype=torch.float64)
-            torch.testing.assert_close(vector.double(), wanted, **tolerance)
+            torch.testing.assert_close(vector.double(), wanted, rtol=relative, atol=absolute)
             compared += len(alive)
     assert compared > 5
 

@@ -54,7 +54,7 @@ def test_activation(model: VisionTransformer, keep: KeepSet) -> None:
         return sum(one(model, inputs[block], block, unit) for inputs in seen) / len(seen)
 
     # The criterion adds up in float32, whatever the model computes in.
-    check(scores("activation", model, data=data), keep, expected, {"rtol": 1e-6, "atol": 1e-9})
+    check(scores("activation", model, data=data), keep, expected, (1e-6, 1e-9))
 
 
 def test_activations_cannot_be_compared_between_kinds() -> None:

@@ -7,6 +7,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from prune.architectures.group import Group
 from prune.base.registries import CRITERIA
 from prune.pruning.keepset import KeepSet
 from tests.architectures.vits import TINY, build
@@ -35,7 +36,12 @@ def test_parts_of_gradients_lie_where_those_of_weights_do(model: VisionTransform
 
 def test_collected_scores_name_every_group_once_kind_by_kind(model: VisionTransformer) -> None:
     order: list[str] = []
-    found = scoring(model).collect(lambda of: torch.ones(1, requires_grad=True).mul(order.append(of.name) or 2.0))
+
+    def score(of: Group) -> torch.Tensor:
+        order.append(of.name)
+        return torch.ones(1, requires_grad=True) * 2
+
+    found = scoring(model).collect(score)
     assert order == list(found) == [group(block, kind) for kind in KINDS for block in range(TINY.depth)]
     assert not any(vector.requires_grad for vector in found.values())
 

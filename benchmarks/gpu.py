@@ -15,6 +15,7 @@ from rich.table import Table
 from benchmarks.scale import Scale
 from benchmarks.timing import quartiles
 from benchmarks.workbench import dense_state, make_job, training_flops
+from prune.engine.run import step_hooks
 from prune.engine.train import EpochSums, train_epoch
 
 CIFAR_IMAGES = 45_000
@@ -80,10 +81,10 @@ def epoch(scale: Scale, batch: int, compiled: bool, rate: float) -> dict[str, fl
         options = ("optim.precision=bf16", "hardware.device=cuda", f"hardware.compile={str(compiled).lower()}")
         job = make_job(Path(folder), sized, *options, steps=steps)
         state, sums = dense_state(job), EpochSums.empty(steps, job.device)
-        train_epoch(state, job.method, 0, steps // 2, sums, lambda _: None)
+        train_epoch(state, step_hooks(job.method, state), 0, steps // 2, sums, lambda _: None)
 
         def whole() -> None:
-            train_epoch(state, job.method, 0, 0, sums, lambda _: None)
+            train_epoch(state, step_hooks(job.method, state), 0, 0, sums, lambda _: None)
 
         taken = [synchronised(whole) for _ in range(min(5, scale.rounds))]
     images_per_second = steps * batch / quartiles(taken)[1]

@@ -92,7 +92,7 @@ def overhead(scale: Scale, folder: Path) -> Figure:
     with EpochClock(job, arithmetic) as watcher:
         run = Run(job, watcher)
         state = begin_state(job, run.progress)
-        state.start_training()
+        state.start()
         assert state.optimizer is not None
         with arithmetic.watching(state.model, state.optimizer):
             run.train(state)

@@ -15,6 +15,7 @@ from benchmarks.step_figures import REFILL
 from benchmarks.workbench import compact_state, dense_state, make_job
 from prune.base.machine import cpu_count
 from prune.engine.job import Job
+from prune.engine.run import step_hooks
 from prune.engine.state import PruningState
 from prune.engine.train import EpochSums, train_epoch
 
@@ -47,9 +48,9 @@ def epoch(job: Job, state: PruningState) -> Counter[str]:
     """Milliseconds a step by operator: its own, without the operators that it calls."""
     steps = job.loader.steps_per_epoch
     sums = EpochSums.empty(steps, job.device)
-    train_epoch(state, job.method, 0, steps - 1, sums, lambda _: None)
+    train_epoch(state, step_hooks(job.method, state), 0, steps - 1, sums, lambda _: None)
     with profile(activities=[ProfilerActivity.CPU]) as found:
-        train_epoch(state, job.method, 0, 0, sums, lambda _: None)
+        train_epoch(state, step_hooks(job.method, state), 0, 0, sums, lambda _: None)
     return Counter({row.key: row.self_cpu_time_total / (1000 * steps) for row in found.key_averages()})
 
 

@@ -24,7 +24,7 @@ def prune_time(scale: Scale, folder: Path) -> Figure:
         state = job.state(1, copy.deepcopy(trained.model), KeepSet.dense(job.architecture.structure))
 
         def prune_it(state: PruningState = state) -> None:
-            state.remove(state.rank())
+            state.remove(state.choose(state.score()))
 
         duration = clock(prune_it)
         if number:

@@ -30,7 +30,7 @@ def penalty_step(scale: Scale, folder: Path) -> Figure:
     job = make_job(folder, scale, *rsst, "schedule.states=2", "schedule.target=0.7")
     state, method = dense_state(job, 1), job.method
     assert isinstance(method, RSST)
-    state.mark(state.rank())
+    state.mark(state.choose(state.score()))
     step, ceiling = one_step(job, state), method.ceiling
 
     def with_ceiling(value: float) -> None:

@@ -15,6 +15,7 @@ from prune.architectures.build import build_model
 from prune.base.machine import cpu_count
 from prune.config import RunConfig, parse
 from prune.engine.job import Job, prepare
+from prune.engine.run import step_hooks
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.engine.train import EpochSums, train_epoch
@@ -52,15 +53,15 @@ def make_job(folder: Path, scale: Scale, *overrides: str, steps: int = 2) -> Job
 def dense_state(job: Job, index: int = 0) -> PruningState:
     """A state whose model has all its units, ready to train."""
     state = _new_state(job, index)
-    state.start_training()
+    state.start()
     return state
 
 
 def compact_state(job: Job, index: int) -> PruningState:
     """A state as Refill begins it: ranked by the configured criterion, the rest removed."""
     state = _new_state(job, index)
-    state.remove(state.rank())
-    state.start_training()
+    state.remove(state.choose(state.score()))
+    state.start()
     return state
 
 
@@ -76,7 +77,7 @@ def one_step(job: Job, state: PruningState) -> Callable[[], None]:
     sums = EpochSums.empty(steps, job.device)
 
     def step() -> None:
-        train_epoch(state, job.method, 0, steps - 1, sums, lambda _: None)
+        train_epoch(state, step_hooks(job.method, state), 0, steps - 1, sums, lambda _: None)
 
     return step
 

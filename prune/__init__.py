@@ -1,21 +1,26 @@
-"""Train, prune and compare Vision Transformers. `prune.load(path)` gives a pruned model back.
+"""Train, prune and compare vision models.
 
-Importing this package imports nothing heavy: `load` is looked up when it is first used.
+`prune.load(path)` gives a pruned model back, `prune.finetune(model, run)` trains one with a run's recipe. Importing this
+package imports nothing heavy: each is looked up when it is first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prune.engine.finetune import Finetuned, finetune
     from prune.export.loading import load
 
-__all__ = ["load"]
+__version__ = "0.2.0"
+
+__all__ = ["Finetuned", "finetune", "load"]
+
+_WHERE = {"load": "prune.export.loading", "finetune": "prune.engine.finetune", "Finetuned": "prune.engine.finetune"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from prune.export.loading import load
-
-        return load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -1,4 +1,4 @@
-"""`python -m prune …` (also installed as `prune`): everything but launching, one subcommand each.
+"""`python -m prune …` (also installed as `prune`): one subcommand each.
 
 A subcommand is a module with `add_arguments(parser)` and `run(arguments) -> exit code`; only the chosen one is imported.
 """
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from prune.base.errors import UserError
 
 COMMANDS = {
+    "launch": ("prune.sweep.hydra_app", "run one configuration, or with -m a sweep; the same as python launch.py"),
     "report": ("prune.report.command", "tables, figures and one page that compare the runs of sweeps"),
     "panels": ("prune.tracking_wandb.panels_command", "build or update the comparison view on Weights & Biases"),
     "wandb-sync": ("prune.tracking_wandb.sync_command", "replay runs on disk into Weights & Biases, exactly once"),
@@ -26,6 +27,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code. A `UserError` becomes one sentence on stderr and exit code 1."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["launch"]:  # its arguments, --help among them, are Hydra's
+        importlib.import_module(COMMANDS["launch"][0]).launch(given[1:], "prune launch")
     parser = argparse.ArgumentParser(prog="prune", description="Read, compare and take away what launch.py produced.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, summary) in COMMANDS.items():

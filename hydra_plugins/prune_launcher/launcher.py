@@ -31,8 +31,8 @@ class PruneLauncher(BaseSubmititLauncher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Compose, validate, start and watch the cells; leaves with the exit code."""
-        from prune.sweep.entry import launch_cells
         from prune.base.logs import setup_console
+        from prune.sweep.entry import launch_cells
 
         setup_console()
         # Jobs are started from another working directory than this one.

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+FLOPS_PER_MAC = 2
+TRAINING_PASSES = 3
+"""The backward pass takes two products for each of the forward pass."""
+
 Role = Literal["makes", "reads", "between"]
 
 

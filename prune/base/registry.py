@@ -37,6 +37,13 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self.table or any(entry.name == name for entry in entry_points(group=self.group))
 
+    def plugin(self, name: str) -> str | None:
+        """`my-pruning 1.2`: the installed package that adds an entry, with its version; None for the project's own."""
+        if name in self.table:
+            return None
+        found = next((entry.dist for entry in entry_points(group=self.group) if entry.name == name), None)
+        return None if found is None else f"{found.name} {found.version}"
+
     def load(self, name: str) -> Any:
         """Import and return the entry; `UserError` that lists the valid names if there is none."""
         if name in self.table:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from prune.base.errors import UserError
-from prune.base.registries import METHODS
+from prune.base.registries import CRITERIA, METHODS
 from prune.config.describe import show
 from prune.config.schema import RunConfig
+from prune.pruning.options import ScoredOptions, rewind_epoch
 
 
 def cross_check(config: RunConfig) -> None:
@@ -17,13 +18,15 @@ def cross_check(config: RunConfig) -> None:
     _check_optimiser(config)
     _check_ranking(config)
     _check_hardware(config)
-    METHODS.load(config.method.name).check(config)
+    METHODS.load(config.method.name).check(config, config.method)
 
 
 def _check_schedule(config: RunConfig) -> None:
     schedule = config.schedule
     listed = schedule.rates
     if listed is not None:
+        if schedule.targets is not None:
+            raise UserError("schedule.rates fixes the rate of every kind, so schedule.targets must be null; give one of them.")
         if len(listed) != schedule.states:
             raise UserError(
                 f"schedule.rates has {len(listed)} entries but schedule.states={schedule.states}; they must be equal."
@@ -34,15 +37,15 @@ def _check_schedule(config: RunConfig) -> None:
             raise UserError(f"schedule.rates={show(listed)} falls; each rate must be at least the one before.")
         if not 0 < listed[-1] < 1:
             raise UserError(f"schedule.rates must end above 0 and below 1, not at {listed[-1]:g}.")
-    epoch = config.method.rewind_epoch
-    if epoch is not None and epoch >= config.schedule.epochs_of(0):
-        first = "schedule.epochs" if schedule.epochs_first is None else "schedule.epochs_first"
-        raise UserError(
-            f"method.rewind=epoch:{epoch} lies beyond state 0: with {first}={config.schedule.epochs_of(0)} K must be less than "
-            f"{config.schedule.epochs_of(0)}."
-            if config.schedule.epochs_of(0)
-            else f"method.rewind=epoch:{epoch} needs epochs in state 0, but {first}=0; set method.rewind=init or none."
-        )
+    for point in config.method.rewind_points:
+        epoch, dense = rewind_epoch(point), schedule.epochs_of(0)
+        if epoch is not None and epoch >= dense:
+            first = "schedule.epochs" if schedule.epochs_first is None else "schedule.epochs_first"
+            raise UserError(
+                f"method.rewind={point} lies beyond state 0: with {first}={dense} K must be less than {dense}."
+                if dense
+                else f"method.rewind={point} needs epochs in state 0, but {first}=0; set method.rewind=init or none."
+            )
 
 
 def _check_optimiser(config: RunConfig) -> None:
@@ -68,14 +71,20 @@ def _check_hardware(config: RunConfig) -> None:
 
 def _check_ranking(config: RunConfig) -> None:
     method = config.method
+    scored = method if isinstance(method, ScoredOptions) else None
+    criterion = None if scored is None else CRITERIA.load(scored.criterion)
     if method.pools == "joint":
         if method.targets != "all":
             raise UserError(
                 f"method.pools=joint ranks all kinds of unit together, so it needs method.targets=all, not "
                 f"{show(method.targets)}."
             )
-        if method.criterion == "activation":
-            raise UserError("method.criterion=activation cannot be compared between kinds of unit; set method.pools=separate.")
+        if scored is not None and criterion is not None and not criterion.compares_kinds:
+            raise UserError(
+                f"method.criterion={scored.criterion} cannot be compared between kinds of unit; set method.pools=separate."
+            )
         if method.scope == "layer":
             raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
-    config.budgets()  # raises where an explicit floor does not fit
+    if criterion is not None:
+        criterion.check(config)
+    config.budgets()  # raises where a kind is unknown or an explicit floor does not fit

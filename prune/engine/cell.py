@@ -95,7 +95,7 @@ def _execute(config: RunConfig, directory: RunDirectory, lock: RunLock, status: 
     from prune.engine.watch import Watcher
 
     threads = threads_for(config, status)
-    status.start(about_this_start(config, threads))
+    status.start(about_this_start(config, status, threads))
     log.info("run directory: %s", directory.path)
     with ExitStack() as stack:
         stack.enter_context(Heartbeat(lock.beat, status.update))

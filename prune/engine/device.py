@@ -28,3 +28,9 @@ def choose_device(wanted: str, option: str = "hardware.device=") -> torch.device
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"{option}{wanted} is not there: this machine has {torch.cuda.device_count()} CUDA devices.")
     return device
+
+
+def set_precision(precision: str) -> None:
+    """How torch computes float32 products: in full, or as TF32 where `optim.precision=tf32` says so."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"  # convolutions: torch would allow it

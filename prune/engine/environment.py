@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import prune
 from prune.base.commit import commit
 from prune.base.machine import cpu_count, cpu_model
+from prune.base.registries import ARCHITECTURES, CRITERIA, DATASETS, METHODS
 from prune.config.schema import RunConfig
 from prune.engine.device import choose_device
+from prune.pruning.options import ScoredOptions
 from prune.rundir.status import StatusFile
 
 log = logging.getLogger(__name__)
@@ -27,18 +30,40 @@ def threads_for(config: RunConfig, status: StatusFile) -> int:
     return threads
 
 
-def about_this_start(config: RunConfig, threads: int) -> dict[str, Any]:
-    """Commit, torch, device, precision and threads."""
+FLAGGED = {"torch": "torch", "device": "device", "compile": "hardware.compile", "world_size": "the number of processes"}
+"""What each start says of itself that may change a number in its last digits → what a message calls it."""
+
+
+def about_this_start(config: RunConfig, status: StatusFile, threads: int) -> dict[str, Any]:
+    """Version, commit, torch, device, precision, threads and plug-ins of this start. What changed since the last is flagged."""
     import torch
 
     device = choose_device(config.hardware.device)
-    return {
+    about = {
+        "version": prune.__version__,
         "commit": commit(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({cpu_model()})",
         "precision": config.optim.precision,
         "threads": threads,
+        "compile": config.hardware.compile,
+        "world_size": 1,
+        "plugins": plugins_of(config),
     }
+    before = status.starts[-1] if status.starts else about
+    for key, name in FLAGGED.items():
+        if key in before and before[key] != about[key]:
+            _flag(status, f"{name} changed from {before[key]} to {about[key]}: results may differ in the last digits")
+    return about
+
+
+def plugins_of(config: RunConfig) -> dict[str, str]:
+    """Key → `package version` of everything in a configuration that another installed package brings."""
+    chosen = {DATASETS: config.dataset.name, ARCHITECTURES: config.model.family, METHODS: config.method.name}
+    if isinstance(config.method, ScoredOptions):
+        chosen[CRITERIA] = config.method.criterion
+    found = {registry.key: registry.plugin(name) for registry, name in chosen.items()}
+    return {key: plugin for key, plugin in found.items() if plugin is not None}
 
 
 def _flag(status: StatusFile, text: str) -> None:

@@ -11,14 +11,12 @@ from torch import nn
 
 from prune.architectures.base import Architecture
 from prune.architectures.fast.allocator import keep_freed_memory
-from prune.base.errors import UserError
-from prune.base.registries import DATASETS, METHODS
-from prune.config.describe import show
+from prune.base.registries import METHODS
 from prune.config.schema import RunConfig
-from prune.data.base import ArraySplit, DataFacts, Splits
-from prune.data.loading import Loader, ResidentLoader
-from prune.data.statistics import data_facts
-from prune.engine.device import choose_device
+from prune.data.base import DataFacts
+from prune.data.loading import Loader
+from prune.engine.device import choose_device, set_precision
+from prune.engine.loaders import load_data
 from prune.engine.method import Method
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
@@ -45,8 +43,8 @@ class Job:
     method: Method
     budgets: list[StateBudget]
 
-    def state(self, index: int, model: nn.Module, alive: KeepSet) -> PruningState:
-        """State `index` with a model and its units."""
+    def state(self, index: int, model: nn.Module, alive: KeepSet, forward: Any = None) -> PruningState:
+        """State `index` with a model, its units and, if it was compiled already, the compiled model."""
         return PruningState(
             index,
             model,
@@ -57,6 +55,7 @@ class Job:
             loader=self.loader,
             rewind_points=RewindPoints(self.directory),
             device=self.device,
+            forward=forward,
         )
 
 
@@ -72,42 +71,11 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     device = choose_device(config.hardware.device)
     keep_freed_memory()
     torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("high" if config.optim.precision == "tf32" else "highest")
-    dataset = DATASETS.load(config.dataset.name)(config.dataset)
-    splits = dataset.load()
-    facts = data_facts(directory.data, dataset, splits, config.hardware.workers)
-    _check_data(config, splits, len(facts.classes))
+    set_precision(config.optim.precision)
+    loader, facts = load_data(config, directory.data, device)
     check_weights(config, directory)
-    batch, seed = config.optim.batch_size, config.seed
-    loader: Loader
-    if isinstance(splits.train, ArraySplit):
-        loader = ResidentLoader(splits, facts, batch, seed, device, config.dataset.augment)
-    else:
-        from prune.data.streaming import StreamingLoader
-
-        options: Any = config.dataset
-        loader = StreamingLoader(splits, facts, batch, seed, device, options, config.hardware.workers)
-    method = METHODS.load(config.method.name)(config)
+    method = METHODS.load(config.method.name)(config, config.method)
     method.prepare(loader.steps_per_epoch)
-    sizes = " / ".join(str(len(splits.of(name))) for name in ("train", "val", "test"))
-    log.info("data: %s, %s images (train / val / test), %d classes", config.dataset.name, sizes, len(facts.classes))
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
     return Job(config, directory, stop, device, architecture, facts, loader, method, config.budgets())
-
-
-def _check_data(config: RunConfig, splits: Splits, classes: int) -> None:
-    """The data must be what the configuration says: the model is built from that."""
-    dataset = config.dataset
-    if dataset.classes not in (None, classes):
-        raise UserError(f"dataset.classes={dataset.classes} but the data has {classes} classes.")
-    for name in ("train", "val", "test"):
-        split = splits.of(name)
-        if not len(split):
-            raise UserError(f"dataset.name={dataset.name}: the {name} split has no images; change dataset.val_fraction.")
-        if isinstance(split, ArraySplit):
-            channels, *size = split.images.shape[1:]
-            if size != list(dataset.size):
-                raise UserError(f"dataset.image_size={show(dataset.image_size)} but the images are {show(size)}.")
-            if channels != dataset.channels:
-                raise UserError(f"dataset.channels={dataset.channels} but the images have {channels}.")

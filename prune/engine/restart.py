@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from prune.architectures.build import build_model, restore_model
 from prune.base.errors import UserError
 from prune.base.files import read_json, read_jsonl, remove_unfinished, sha256, write_jsonl
+from prune.engine import memory
 from prune.engine.job import Job
 from prune.engine.state import PruningState
 from prune.pruning.keepset import KeepSet
+from prune.pruning.options import rewind_epoch
 from prune.pruning.schedule import epochs_before
-from prune.rundir.checkpoint import Progress, load_last, read_tensors
+from prune.rundir.checkpoint import Progress, load_last, read_run_memory, read_tensors
 from prune.rundir.format import check_format
 from prune.rundir.pretrained import remember_weights
-from prune.rundir.rewind import RewindPoints
 
 log = logging.getLogger(__name__)
 
@@ -38,51 +40,72 @@ def find_progress(job: Job) -> Progress:
     return progress
 
 
-def begin_state(job: Job, progress: Progress) -> PruningState:
-    """The state that `progress` points to: just begun by the method, or as it was when the checkpoint was made."""
-    if not progress.model:
-        return _first_state(job)
-    alive = KeepSet.from_lists(progress.alive)
-    model = restore_model(job.architecture, alive.counts(), progress.model, job.device)
-    state = job.state(progress.state, model, alive)
+def begin_state(job: Job, progress: Progress, before: PruningState | None = None) -> PruningState:
+    """The state that `progress` points to: just begun by the method, or as it was when the checkpoint was made.
+
+    Args:
+        before: the state that has just ended in this process, whose model goes on (and its compiled code with it).
+    """
+    state = _present_state(job, progress, before)
     if progress.live is not None:
         state.restore(progress.live)
         return state
-    _ensure_rewind_point(job, state.rewind_points)
+    began = time.monotonic()
     job.method.begin(state)
+    if state.index:
+        job.method.prune(state)
     _announce(state)
+    state.seconds += time.monotonic() - began
     return state
 
 
-def capture_rewind_point(state: PruningState, epoch: int) -> None:
-    """Write the point of `rewind: epoch:K` when epoch K of state 0 has just finished."""
-    if state.index == 0 and state.config.method.rewind_epoch == epoch:
-        _write_rewind_point(state)
+def _present_state(job: Job, progress: Progress, before: PruningState | None) -> PruningState:
+    """The state with its model and what the states before left to it."""
+    if not progress.model:
+        return _first_state(job)
+    alive = KeepSet.from_lists(progress.alive)
+    if before is None:
+        state = job.state(progress.state, restore_model(job.architecture, alive.counts(), progress.model, job.device), alive)
+        state.run_memory = memory.unpack(progress.run_memory, job.device) or {}
+    else:
+        state = job.state(progress.state, before.model, alive, before.forward)
+        state.run_memory = before.run_memory
+    if progress.states:
+        last = progress.states[-1]
+        state.epochs_since_rewind, state.training_flops = last["epochs_since_rewind"], last["training_flops"]
+    _ensure_rewind_points(job, state)
+    return state
 
 
 def _first_state(job: Job) -> PruningState:
     model = build_model(job.architecture, job.config.seed).to(job.device)
     remember_weights(job.config, job.directory)
     state = job.state(0, model, KeepSet.dense(job.architecture.structure))
-    if job.config.method.rewind == "init":
-        _write_rewind_point(state)
-    _announce(state)
+    if "init" in job.config.method.rewind_points:
+        state.rewind_points.write("init", state.tensors())
     return state
 
 
-def _ensure_rewind_point(job: Job, points: RewindPoints) -> None:
-    """The rewind point must be there; `init` can be made again from the configuration, `epoch:K` cannot."""
-    point = job.config.method.rewind_point
-    if point is None or points.has(point):
-        return
-    if point == "init":
+def capture_rewind_point(state: PruningState, epoch: int) -> None:
+    """Write the point `epoch:K` when epoch K of state 0 has just finished, if the method may rewind to it."""
+    if state.index == 0:
+        for point in state.config.method.rewind_points:
+            if rewind_epoch(point) == epoch:
+                state.rewind_points.write(point, state.tensors())
+
+
+def _ensure_rewind_points(job: Job, state: PruningState) -> None:
+    """After state 0 the rewind points must be there; `init` can be made again from the configuration, `epoch:K` cannot."""
+    for point in job.config.method.rewind_points if state.index else ():
+        if state.rewind_points.has(point):
+            continue
+        if point != "init":
+            raise UserError(
+                f"{state.rewind_points.path(point)} is missing and method.rewind={point} cannot be made again; set another "
+                "name to start afresh."
+            )
         log.warning("the rewind point is missing; made again from the configuration")
-        points.write(point, build_model(job.architecture, job.config.seed).state_dict())
-        return
-    raise UserError(
-        f"{points.path(point)} is missing and method.rewind={job.config.method.rewind} cannot be made again; "
-        "set another name to start afresh."
-    )
+        state.rewind_points.write(point, build_model(job.architecture, job.config.seed).state_dict())
 
 
 def _from_complete_states(job: Job) -> Progress | None:
@@ -96,8 +119,14 @@ def _from_complete_states(job: Job) -> Progress | None:
         if about is None or not final.exists() or len(lines) != expected:
             continue
         check_format(job.directory.manifest(index), about.get("format"))
-        if sha256(final) != about["sha256"]["final"]:
-            log.warning("%s is damaged (its checksum does not match)", final)
+        memories = job.directory.run_memory(index)
+        damaged = [
+            path
+            for path, name in ((final, "final"), (memories, "run_memory"))
+            if name in about["sha256"] and not (path.exists() and sha256(path) == about["sha256"][name])
+        ]
+        if damaged:
+            log.warning("%s is missing or damaged (its checksum does not match)", damaged[0])
             continue
         log.warning("no whole last.pt; going on from the final model of state %d", index)
         return Progress(
@@ -105,6 +134,7 @@ def _from_complete_states(job: Job) -> Progress | None:
             metrics=lines,
             states=states[: index + 1],
             alive={name: group["kept"] for name, group in about["groups"].items()},
+            run_memory=read_run_memory(job.directory, index),
             model=read_tensors(final),
         )
     if states:
@@ -112,24 +142,18 @@ def _from_complete_states(job: Job) -> Progress | None:
     return None
 
 
-def _write_rewind_point(state: PruningState) -> None:
-    """Write the state's present tensors as the rewind point of its configuration."""
-    point = state.config.method.rewind_point
-    assert point is not None
-    state.rewind_points.write(point, state.tensors())
-
-
 def _announce(state: PruningState) -> None:
-    budgets = state.budget.kinds
+    """Say what the state keeps: counted, since a joint ranking's numbers by kind follow from the scores."""
+    kept = state.structure.by_kind((state.alive if state.marked is None else state.marked).counts())
     log.info(
         "state %d: rate %.3f, keeps %s%s",
         state.index,
         state.budget.rate,
-        " and ".join(f"{budget.kept} of {budget.units} {kind}" for kind, budget in budgets.items()),
+        " and ".join(f"{units} of {state.structure.units(kind)} {kind}" for kind, units in kept.items()),
         "" if state.marked is None else "; the others are marked until their removal",
     )
     if state.config.method.min_per_block == "auto":
-        bare = [kind for kind, budget in budgets.items() if budget.floor == 0]
+        bare = [kind for kind, budget in state.budget.kinds.items() if budget.floor == 0]
         if bare:
             log.warning(
                 "state %d: too few %s stay for one in each block; blocks may lose them all",

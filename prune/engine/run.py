@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import time
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from prune.base.errors import Preempted, TrainingFailed
 from prune.base.files import append_jsonl
+from prune.engine import memory
 from prune.engine.job import Job
+from prune.engine.method import Method
+from prune.engine.outcome import Tested, check_finite, state_line
 from prune.engine.restart import begin_state, capture_rewind_point, find_progress
 from prune.engine.state import PruningState
-from prune.engine.train import EpochSums, lr_at, train_epoch
+from prune.engine.train import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.watch import Watcher
 from prune.rundir.checkpoint import save_last, save_state, trim_states
 from prune.rundir.manifest import describe_state
-
-log = logging.getLogger(__name__)
+from prune.rundir.predictions import save_predictions
 
 
 class Run:
@@ -39,26 +42,29 @@ class Run:
 
         Raises:
             Preempted: after saving, if the run was asked to stop.
-            TrainingFailed: if a loss is not finite; the last good checkpoint stays.
+            TrainingFailed: if a loss or a weight is not finite; the last good checkpoint stays.
         """
         self.watcher.begin(self.progress)
+        state: PruningState | None = None
         while self.progress.state < self.job.config.schedule.states:
             self.job.stop.check()
-            state = begin_state(self.job, self.progress)
+            state = begin_state(self.job, self.progress, state)
             self.train(state)
             self.finish(state)
 
     def train(self, state: PruningState) -> None:
         """The state's epochs, from the one in progress on."""
-        state.start_training()
+        state.start()
         for epoch in range(self.progress.epoch, state.epochs):
             self.watcher.epoch_begins(state, epoch)
             sums = self.train_rest_of_epoch(state, epoch)
             line = self.evaluate_epoch(state, epoch, sums)
+            began = time.monotonic()
             self.job.method.end_epoch(state, epoch)
             if self.job.method.can_be_best(state, epoch):
                 state.keep_if_best(epoch)
             capture_rewind_point(state, epoch)
+            state.seconds += time.monotonic() - began
             self.position(state, epoch + 1, 0, None)
             self.save()
             append_jsonl(self.job.directory.metrics, line)
@@ -67,18 +73,19 @@ class Run:
 
     def train_rest_of_epoch(self, state: PruningState, epoch: int) -> EpochSums:
         """Train what is left of an epoch; when asked to stop, save between two steps and leave."""
-        steps = self.job.loader.steps_per_epoch
+        steps, flops = self.job.loader.steps_per_epoch, state.flops_of_step()
         start, sums = self.progress.step, self.restored_sums(steps)
         began, before = time.monotonic(), sums.seconds
 
-        def after_step(done: int) -> None:
-            self.watcher.step(done)
+        def done(count: int) -> None:
+            state.training_flops += flops
+            self.watcher.step(count)
             if self.job.stop.requested is not None:
                 sums.seconds = before + time.monotonic() - began
-                self.leave(state, epoch, done, sums)
+                self.leave(state, epoch, count, sums)
 
         if start < steps:
-            train_epoch(state, self.job.method, epoch, start, sums, after_step)
+            train_epoch(state, step_hooks(self.job.method, state), epoch, start, sums, done)
         sums.check_finite(state.index, epoch, steps, lambda step: lr_at(state, epoch * steps + step))
         sums.seconds = before + time.monotonic() - began
         return sums
@@ -87,14 +94,15 @@ class Run:
         """Validate and write the epoch's line, which describes the model before anything is removed."""
         job, steps, began = self.job, self.job.loader.steps_per_epoch, time.monotonic()
         try:
-            val_loss, state.val_accuracy = state.measure("val", job.stop.check)
+            val = state.validate(job.stop.check)
         except Preempted:
             self.leave(state, epoch, steps, sums)
-        if not abs(val_loss) < float("inf"):
+        if not math.isfinite(val.loss):
             raise TrainingFailed(
-                f"the validation loss became {val_loss} after state {state.index}, epoch {epoch} "
+                f"the validation loss became {val.loss} after state {state.index}, epoch {epoch} "
                 f"(learning rate {state.lr:g}); lower optim.lr or set optim.grad_clip."
             )
+        state.epochs_since_rewind += 1
         seconds = sums.seconds + time.monotonic() - began
         state.seconds += seconds
         images, last = steps * job.loader.batch_size, (epoch + 1) * steps - 1
@@ -105,8 +113,8 @@ class Run:
             "penalty": job.method.penalty(state, last) if state.index else None,
             "train_loss": sums.losses.double().mean().item(),
             "train_accuracy": 100 * sums.correct.item() / images,
-            "val_loss": val_loss,
-            "val_accuracy": state.val_accuracy,
+            "val_loss": val.loss,
+            "val_accuracy": val.accuracy,
             "parameters": state.parameters(),
             "seconds": round(seconds, 3),
             "images_per_second": round(images / sums.seconds, 1),
@@ -118,59 +126,45 @@ class Run:
         """The state's training is over: test its best and final model, write them and the state's line, move on."""
         job, began = self.job, time.monotonic()
         if state.best is None:  # a state without epochs: what it began with is all there is
-            state.evaluate()
+            state.validate()
             state.keep_if_best(None)
+        job.method.end_state(state)
         assert state.best is not None
         final = {name: tensor.clone() for name, tensor in state.tensors().items()}
-        test_best, test_final = self.test(state, final)
+        check_finite(final, state)
+        tested = self.test(state, final)
         state.seconds += time.monotonic() - began
-        line = self.state_line(state, test_best, test_final)
-        save_state(job.directory, state.index, final, state.best["tensors"], self.manifest(state, line))
+        line = state_line(state, tested)
+        remembered = memory.pack(state.run_memory, "state.run_memory") if state.run_memory else None
+        save_predictions(job.directory, state.index, tested.predictions)
+        save_state(job.directory, state.index, final, state.best["tensors"], self.manifest(state, line), remembered)
         self.progress.states.append(line)
         self.progress.state, self.progress.epoch, self.progress.step = state.index + 1, 0, 0
         self.progress.alive, self.progress.model, self.progress.live = state.alive.to_lists(), final, None
+        self.progress.run_memory = remembered
         self.write()
         append_jsonl(job.directory.states, line)
         trim_states(job.directory, state.index, job.config.checkpoint.keep)
         self.watcher.state(line, job.directory.state(state.index))
 
-    def test(self, state: PruningState, final: dict[str, Tensor]) -> tuple[float, float]:
-        """Test accuracy (percent) of the state's best and final model, whose tensors are `final`."""
+    def test(self, state: PruningState, final: dict[str, Tensor]) -> Tested:
+        """The state's best and final model, whose tensors are `final`, on test; and what the best one predicts."""
         assert state.best is not None
-        job = self.job
+        check = self.job.stop.check
         try:
-            test_final = test_best = state.measure("test", job.stop.check)[1]
-            if state.best["epoch"] not in (None, state.epochs - 1):
+            of_final = state.measure("test", check)
+            if state.best["epoch"] in (None, state.epochs - 1):
+                of_best = of_final
+            else:
                 state.model.load_state_dict(state.best["tensors"])
-                test_best = state.measure("test", job.stop.check)[1]
+                of_best = state.measure("test", check)
+            predictions = {"test": of_best, "val": state.measure("val", check)}
         except Preempted:
             state.model.load_state_dict(final)  # last.pt must hold the model that ended the last epoch
             self.write()
             raise
         state.model.load_state_dict(final)
-        return test_best, test_final
-
-    def state_line(self, state: PruningState, test_best: float, test_final: float) -> dict[str, Any]:
-        """One line of states.jsonl; null where a field has no meaning."""
-        assert state.best is not None
-        measured = (
-            "val_accuracy_pruned",
-            "val_accuracy_before_removal",
-            "val_accuracy_after_removal",
-            "marked_norm_ratio",
-        )
-        return {
-            "state": state.index,
-            "rate": state.budget.rate,
-            **state.sizes(),
-            **{key: state.record.get(key) for key in measured},
-            "best_epoch": state.best["epoch"],
-            "val_accuracy_best": state.best["val_accuracy"],
-            "val_accuracy_final": state.val_accuracy,
-            "test_accuracy_best": test_best,
-            "test_accuracy_final": test_final,
-            "seconds": round(state.seconds, 3),
-        }
+        return Tested(of_best, of_final, predictions)
 
     def manifest(self, state: PruningState, line: dict[str, Any]) -> dict[str, Any]:
         """What pruned.json says of the state's models."""
@@ -183,6 +177,7 @@ class Run:
     def position(self, state: PruningState, epoch: int, step: int, sums: EpochSums | None) -> None:
         """Note where the run stands, with all it takes to go on from there."""
         progress = self.progress
+        check_finite(state.tensors(), state)
         progress.epoch, progress.step = epoch, step
         progress.alive, progress.model = state.alive.to_lists(), state.tensors()
         progress.live = {**state.dump(), "sums": None if sums is None else vars(sums)}
@@ -214,3 +209,12 @@ class Run:
         stored = progress.live["sums"]
         progress.step = 0  # the epochs after this one begin at their first step
         return EpochSums(stored["losses"].to(device), stored["correct"].to(device), stored["seconds"])
+
+
+def step_hooks(method: Method, state: PruningState) -> StepHooks:
+    """The method's part in each step of a state."""
+    return StepHooks(
+        loss_term=partial(method.loss_term, state),
+        before_step=partial(method.before_step, state),
+        after_step=partial(method.after_step, state),
+    )

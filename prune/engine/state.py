@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-import copy
-import logging
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prune.architectures.base import Architecture
-from prune.architectures.fast.swap import FastPaths
+from prune.architectures.group import FLOPS_PER_MAC, TRAINING_PASSES
+from prune.base.errors import UserError
 from prune.base.registries import CRITERIA
 from prune.base.seeding import generator
 from prune.config.schema import RunConfig
 from prune.data.loading import Loader
-from prune.engine import optim
-from prune.engine.evaluate import evaluate
+from prune.engine import memory, optim
+from prune.engine.evaluate import autocast
+from prune.engine.record import Record
+from prune.engine.training import Training
 from prune.pruning.budget import StateBudget
 from prune.pruning.compact import compact, silenced
 from prune.pruning.criteria.base import Scoring
 from prune.pruning.keepset import KeepSet
+from prune.pruning.options import ScoredOptions
 from prune.pruning.penalty import UnitPenalty
-from prune.pruning.ranking import rank_joint, rank_separate
+from prune.pruning.ranking import Scores, check_scores, rank_joint, rank_separate
 from prune.pruning.slices import slice_tensors
 from prune.rundir.rewind import RewindPoints
 
-log = logging.getLogger(__name__)
 
-
-class PruningState:
+class PruningState(Training):
     """State s of a run: prune, train, evaluate.
 
-    Attributes:
+    Attributes, besides those of `Training`:
         index: s.
-        model: the network, always as large as `alive`; made of the library's own modules.
-        alive: its units.
-        config, architecture, loader, device: the run's, which do not change.
+        alive: the units that the model has.
+        structure: the dense model's groups.
         budget: what this state may keep.
-        epochs: how many it has.
         marked: the keep set that will remain once the marked units are removed; None when none are marked.
-        optimizer: None until training starts.
-        record: this state's line of states.jsonl, as far as it is known.
-        memory: plain values and tensors of the method's own that must survive a restart.
-        val_accuracy: of the present model, when last evaluated (percent).
-        best: epoch, accuracy and tensors of the best model so far; None before the first.
+        record: this state's own columns of states.jsonl.
+        memory: plain values and tensors of the method's own that last as long as the state.
+        run_memory: those that last as long as the run.
+        seconds: of this state so far: pruning, training and evaluation.
+        epochs_since_rewind: epochs since the weights were last rewound, or since the run began.
+        training_flops: of the run so far, in closed form.
     """
 
     def __init__(
@@ -60,41 +58,65 @@ class PruningState:
         loader: Loader,
         rewind_points: RewindPoints,
         device: torch.device,
+        forward: Any = None,
     ):
-        self.index, self.model, self.alive = index, model, alive
-        self.config, self.architecture, self.structure = config, architecture, architecture.structure
-        self.budget, self.loader, self.rewind_points, self.device = budget, loader, rewind_points, device
-        self.epochs = config.schedule.epochs_of(index)
+        super().__init__(
+            model,
+            config=config,
+            architecture=architecture,
+            loader=loader,
+            device=device,
+            index=index,
+            epochs=config.schedule.epochs_of(index),
+            forward=forward,
+        )
+        self.alive, self.structure = alive, architecture.structure
+        self.budget, self.rewind_points = budget, rewind_points
         self.marked: KeepSet | None = None
-        self.optimizer: torch.optim.Optimizer | None = None
-        self.record: dict[str, Any] = {}
+        self.record = Record()
         self.memory: dict[str, Any] = {}
-        self.best: dict[str, Any] | None = None
-        self.val_accuracy: float | None = None
+        self.run_memory: dict[str, Any] = {}
         self.seconds = 0.0
-        self.lr = 0.0
+        self.epochs_since_rewind = 0
+        self.training_flops = 0
         self._penalty: UnitPenalty | None = None
         self._marked_norm = 0.0
-        self._forward: Any = None
-        self._fast_paths: FastPaths | None = None
 
     # ---- the verbs of a method -------------------------------------------------------------------------------------
 
-    def rank(self) -> KeepSet:
-        """Score the alive units by `method.criterion` and choose, within this state's budget, which stay."""
-        method, structure = self.config.method, self.structure
-        scoring = Scoring(
-            model=self.model,
-            structure=structure,
-            rates={kind: budget.rate for kind, budget in self.budget.kinds.items()},
-            kinds=method.kinds(structure),
-            batches=lambda: self.loader.calibration(self.index, method.calibration_batches),
-            generator=generator(self.config.seed, "criterion", self.index),
-        )
+    def score(self) -> Scores:
+        """Score the alive units by `method.criterion`: group → one number a unit, in the order of `alive`.
+
+        With `method.pools=joint` the numbers are densities, comparable between kinds.
+
+        Raises:
+            UserError: if the method's configuration has no criterion, or the criterion gives scores that cannot be ranked.
+        """
+        method = self.config.method
+        if not isinstance(method, ScoredOptions):
+            raise UserError(
+                f"method.name={method.name} has no key `criterion`: its options must be ScoredOptions to score by one."
+            )
         criterion = CRITERIA.load(method.criterion)()
+        scoring = self._scoring(method)
+        scores = criterion.densities(scoring) if method.pools == "joint" else criterion.scores(scoring)
+        check_scores(scores, self.alive, f"method.criterion={method.criterion}")
+        return scores
+
+    def choose(self, scores: Scores) -> KeepSet:
+        """The units that stay by these scores, within this state's budget, scope, pools, targets and floors.
+
+        Args:
+            scores: as `score` gives them, or a method's own: group → one number for each alive unit.
+
+        Raises:
+            UserError: for scores of the wrong groups or lengths, or that are not finite.
+        """
+        method = self.config.method
+        check_scores(scores, self.alive, f"method.name={method.name}")
         if method.pools == "joint":
-            return rank_joint(criterion.densities(scoring), self.alive, structure, self.budget)
-        return rank_separate(criterion.scores(scoring), self.alive, structure, self.budget, method.scope)
+            return rank_joint(scores, self.alive, self.structure, self.budget)
+        return rank_separate(scores, self.alive, self.structure, self.budget, method.scope)
 
     def remove(self, keep: KeepSet) -> None:
         """Make the model compact: only the units of `keep` remain. The optimiser's state, if any, is sliced, not reset."""
@@ -104,16 +126,24 @@ class PruningState:
             self.optimizer = optim.make_optimizer(self.config.optim, self.model)
             sliced = optim.slice_state(state, self.structure, self.alive, keep)
             optim.load_state_by_name(self.optimizer, self.model, sliced)
-        self.alive, self.marked, self._penalty, self._forward, self._fast_paths = keep, None, None, None, None
+        same = keep == self.alive  # then compiled code still fits
+        self.alive, self.marked, self._penalty, self._fast_paths = keep, None, None, None
+        self._forward = self._forward if same else None
 
-    def rewind(self) -> None:
-        """Return every tensor of what is left (marked units too) to the rewind point that `method.rewind` names."""
-        point = self.config.method.rewind_point
-        if point is None:
+    def rewind(self, to: str | None = None) -> None:
+        """Return every tensor of what is left (marked units too) to a rewind point.
+
+        Args:
+            to: `init`, `epoch:K` or `none`; default: what `method.rewind` names. Points other than that one must be among the
+                options' `rewind_points`, so that they are kept when the run passes them.
+        """
+        point = self.config.method.rewind if to is None else to
+        if point == "none":
             return
         dense = KeepSet.dense(self.structure)
         tensors = slice_tensors(self.rewind_points.read(point), self.structure, dense, self.alive)
         self.model.load_state_dict(tensors)
+        self.epochs_since_rewind = 0
 
     def mark(self, keep: KeepSet) -> None:
         """Mark all alive units that are not in `keep`, for `penalise`."""
@@ -130,58 +160,21 @@ class PruningState:
 
     def evaluate(self, only: KeepSet | None = None) -> float:
         """Validation accuracy in percent, of the model or of what it would be with only the units of `only`."""
-        if only is not None:
-            with silenced(self.model, self.structure, self.alive, only):
-                return self.measure("val")[1]
-        self.val_accuracy = self.measure("val")[1]
-        return self.val_accuracy
+        if only is None:
+            return self.validate().accuracy
+        with silenced(self.model, self.structure, self.alive, only):
+            return self.measure("val").accuracy
 
     # ---- for the loop ----------------------------------------------------------------------------------------------
-
-    @property
-    def forward(self) -> Any:
-        """The model as it is called: compiled, once per set of sizes, if `hardware.compile` says so."""
-        if self._forward is None:
-            if self.config.hardware.compile:
-                torch._dynamo.reset()
-                self._forward = torch.compile(self.model, dynamic=False)
-            else:
-                self._forward = self.model
-        return self._forward
-
-    @property
-    def fast_paths(self) -> FastPaths:
-        """What trains faster on this device; nothing where the compiler plans the model's kernels and memory itself."""
-        if self._fast_paths is None:
-            compiled = self.config.hardware.compile
-            self._fast_paths = FastPaths([] if compiled else self.architecture.fast_paths(self.model, self.device.type))
-        return self._fast_paths
-
-    def measure(self, split: str, before_batch: Callable[[], None] | None = None) -> tuple[float, float]:
-        """Loss and accuracy (percent) on a split. `before_batch` may raise, to leave in between."""
-        batches = self.loader.evaluation(split, self.config.hardware.eval_batch_size)
-        return evaluate(self.forward, self.model, batches, self.config.optim.precision, before_batch)
-
-    def start_training(self) -> None:
-        """A fresh optimiser, unless one was restored."""
-        if self.optimizer is None:
-            self.optimizer = optim.make_optimizer(self.config.optim, self.model)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The model's tensors by name: the live ones, not copies."""
-        return {name: tensor.detach() for name, tensor in self.model.state_dict().items()}
-
-    def keep_if_best(self, epoch: int | None) -> None:
-        """Remember the present model if its validation accuracy is the first to be so high."""
-        assert self.val_accuracy is not None
-        if self.best is None or self.val_accuracy > self.best["val_accuracy"]:
-            room = {} if self.best is None else self.best["tensors"]  # the copies before are overwritten: one set is held
-            copies = {name: _copy(tensor, room.get(name)) for name, tensor in self.tensors().items()}
-            self.best = {"epoch": epoch, "val_accuracy": self.val_accuracy, "tensors": copies}
 
     def parameters(self) -> int:
         """Parameters of the present model, by closed form."""
         return self.structure.parameters(self.alive.counts())
+
+    def flops_of_step(self) -> int:
+        """Training FLOPs of one step of the present model, by closed form."""
+        macs = self.structure.macs(self.alive.counts())
+        return FLOPS_PER_MAC * TRAINING_PASSES * macs * self.loader.batch_size
 
     def sizes(self) -> dict[str, Any]:
         """What states.jsonl says of the present model: units kept by kind and by group, parameters, MACs of one image."""
@@ -200,24 +193,47 @@ class PruningState:
             "optimizer": optim.state_by_name(self.optimizer, self.model),
             "marked": None if self.marked is None else self.marked.to_lists(),
             "marked_norm": self._marked_norm,
-            "record": copy.deepcopy(self.record),
-            "memory": copy.deepcopy(self.memory),
+            "record": dict(self.record),
+            "memory": memory.pack(self.memory, "state.memory"),
+            "run_memory": memory.pack(self.run_memory, "state.run_memory"),
             "best": self.best,
             "val_accuracy": self.val_accuracy,
+            "val_loss": self.val_loss,
             "seconds": self.seconds,
+            "epochs_since_rewind": self.epochs_since_rewind,
+            "training_flops": self.training_flops,
         }
 
     def restore(self, live: dict[str, Any]) -> None:
         """The reverse of `dump`, on a state whose model and units are already those of the checkpoint."""
-        self.start_training()
+        self.start()
         assert self.optimizer is not None
         optim.load_state_by_name(self.optimizer, self.model, live["optimizer"])
         self.marked = None if live["marked"] is None else KeepSet.from_lists(live["marked"])
-        self._marked_norm, self.record, self.memory = live["marked_norm"], live["record"], live["memory"]
-        self.val_accuracy, self.seconds = live["val_accuracy"], live["seconds"]
+        self._marked_norm, self.record = live["marked_norm"], Record(live["record"])
+        self.memory = memory.unpack(live["memory"], self.device)
+        self.run_memory = memory.unpack(live["run_memory"], self.device)
+        self.val_accuracy, self.val_loss, self.seconds = live["val_accuracy"], live["val_loss"], live["seconds"]
+        self.epochs_since_rewind, self.training_flops = live["epochs_since_rewind"], live["training_flops"]
         self.best = live["best"]
         if self.best is not None:
             self.best["tensors"] = {name: tensor.to(self.device) for name, tensor in self.best["tensors"].items()}
+
+    def _scoring(self, method: ScoredOptions) -> Scoring:
+        def logits(images: torch.Tensor) -> torch.Tensor:
+            with autocast(self.device, self.config.optim.precision):
+                found: torch.Tensor = self.model(images)
+            return found.float()
+
+        return Scoring(
+            model=self.model,
+            logits=logits,
+            structure=self.structure,
+            rates={kind: budget.rate for kind, budget in self.budget.kinds.items()},
+            kinds=method.kinds(self.structure),
+            batches=lambda: self.loader.calibration(self.index, method.calibration_batches),
+            generator=generator(self.config.seed, "criterion", self.index),
+        )
 
     def _marking(self) -> UnitPenalty:
         assert self.marked is not None, "no units are marked"
@@ -225,7 +241,3 @@ class PruningState:
             decoupled = self.config.optim.name == "adamw"
             self._penalty = UnitPenalty(self.model, self.structure, self.alive, self.marked, decoupled)
         return self._penalty
-
-
-def _copy(tensor: Tensor, room: Tensor | None) -> Tensor:
-    return tensor.clone() if room is None or room.shape != tensor.shape else room.copy_(tensor)

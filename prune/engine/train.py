@@ -13,9 +13,8 @@ from prune.base.errors import TrainingFailed
 from prune.base.seeding import derive, seed_default_generator
 from prune.config.optim import OptimConfig, learning_rate
 from prune.engine.evaluate import autocast
-from prune.engine.method import Method
 from prune.engine.optim import set_learning_rate
-from prune.engine.state import PruningState
+from prune.engine.training import Training
 
 
 @dataclass
@@ -41,43 +40,63 @@ class EpochSums:
             )
 
 
+@dataclass(frozen=True)
+class StepHooks:
+    """What happens in a step besides training. Steps are counted from the state's first.
+
+    Attributes:
+        loss_term: of images, logits and labels: a term to add to the loss, or None.
+        before_step, after_step: called around the optimiser's step.
+    """
+
+    loss_term: Callable[[Tensor, Tensor, Tensor], Tensor | None] | None = None
+    before_step: Callable[[int], None] | None = None
+    after_step: Callable[[int], None] | None = None
+
+
 def train_epoch(
-    state: PruningState, method: Method, epoch: int, start: int, sums: EpochSums, after_step: Callable[[int], None]
+    training: Training, hooks: StepHooks, epoch: int, start: int, sums: EpochSums, done: Callable[[int], None]
 ) -> None:
     """Train from step `start` of an epoch to its end.
 
     Args:
-        state: the pruning state in progress; its model and optimiser are used.
-        method: is called before each optimiser's step of a state s ≥ 1.
+        training: its model and optimiser are used.
         sums: filled as training goes.
-        after_step: called with the number of steps done in this epoch.
+        done: called with the number of steps done in this epoch.
     """
-    optim, loader, model, optimizer = state.config.optim, state.loader, state.model, state.optimizer
+    config, loader, model, optimizer = training.config, training.loader, training.model, training.optimizer
     assert optimizer is not None
-    forward = state.forward
+    optim, forward, steps = config.optim, training.forward, loader.steps_per_epoch
     model.train()
     parameters = list(model.parameters())
-    steps = loader.steps_per_epoch
-    for offset, (images, labels) in enumerate(loader.training(state.index, epoch, start)):
+    for offset, (images, labels) in enumerate(loader.training(training.index, epoch, start)):
         step = start + offset
         position = epoch * steps + step
-        seed_default_generator(derive(state.config.seed, "dropout", state.index, epoch, step), state.device)
-        state.lr = lr_at(state, position)
-        set_learning_rate(optimizer, state.lr)
-        with state.fast_paths.installed():
-            loss, hits = compute_gradients(forward, images, labels, optim)
+        seed_default_generator(derive(config.seed, "dropout", training.index, epoch, step), training.device)
+        training.lr = lr_at(training, position)
+        set_learning_rate(optimizer, training.lr)
+        with training.fast_paths.installed():
+            loss, hits = compute_gradients(forward, images, labels, optim, hooks.loss_term)
         if optim.grad_clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.grad_clip)
-        if state.index > 0:
-            method.before_step(state, position)
+        if hooks.before_step is not None:
+            hooks.before_step(position)
         optimizer.step()
+        if hooks.after_step is not None:
+            hooks.after_step(position)
         optimizer.zero_grad(set_to_none=True)
         sums.losses[step] = loss
         sums.correct += hits
-        after_step(step + 1)
+        done(step + 1)
 
 
-def compute_gradients(forward: nn.Module, images: Tensor, labels: Tensor, optim: OptimConfig) -> tuple[Tensor, Tensor]:
+def compute_gradients(
+    forward: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    optim: OptimConfig,
+    loss_term: Callable[[Tensor, Tensor, Tensor], Tensor | None] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Fill the parameters' gradients. The batch's mean loss and its number of right predictions, both () and on the device.
 
     The graph ends with this function. Alive during the next forward pass, its small objects would lie between the rooms of
@@ -86,11 +105,14 @@ def compute_gradients(forward: nn.Module, images: Tensor, labels: Tensor, optim:
     with autocast(images.device, optim.precision):
         logits = forward(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=optim.label_smoothing)
+        term = None if loss_term is None else loss_term(images, logits, labels)
+        if term is not None:
+            loss = loss + term
     loss.backward()
     return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
 
-def lr_at(state: PruningState, position: int) -> float:
+def lr_at(training: Training, position: int) -> float:
     """The learning rate of a step of the state, counted from the state's first."""
-    optim, steps = state.config.optim, state.loader.steps_per_epoch
-    return learning_rate(optim, position, state.epochs * steps, round(optim.warmup_epochs * steps))
+    optim, steps = training.config.optim, training.loader.steps_per_epoch
+    return learning_rate(optim, position, training.epochs * steps, round(optim.warmup_epochs * steps))

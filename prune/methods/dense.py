@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from prune.engine.method import Method
 from prune.pruning.options import MethodOptions
 
+if TYPE_CHECKING:
+    from prune.engine.state import PruningState
+
 
 class DenseOptions(MethodOptions):
-    rewind: Literal["none"] = "none"
+    rewind: str = Field("none", description="none; init or epoch:K: for comparisons with methods that rewind")
 
     @property
     def prunes(self) -> bool:
@@ -18,3 +23,6 @@ class DenseOptions(MethodOptions):
 
 class Dense(Method):
     Options = DenseOptions
+
+    def prune(self, state: PruningState) -> None:
+        state.rewind()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from prune.engine.method import Method
-from prune.pruning.options import MethodOptions
+from prune.pruning.options import ScoredOptions
 
 if TYPE_CHECKING:
     from prune.engine.state import PruningState
 
 
-class RefillOptions(MethodOptions):
+class RefillOptions(ScoredOptions):
     rewind: str = Field("init", description="init | epoch:K | none")
     fillback_rate: float = Field(0.0, ge=0, lt=1, description="Refill+: share of the units to go that stays after all")
 
@@ -25,7 +25,7 @@ class RefillOptions(MethodOptions):
 class Refill(Method):
     Options = RefillOptions
 
-    def begin(self, state: PruningState) -> None:
-        state.remove(state.rank())
+    def prune(self, state: PruningState) -> None:
+        state.remove(state.choose(state.score()))
         state.record["val_accuracy_pruned"] = state.evaluate()
         state.rewind()

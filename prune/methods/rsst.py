@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -11,7 +13,7 @@ from prune.base.errors import UserError
 from prune.config.optim import learning_rate
 from prune.engine.method import Method
 from prune.methods.penalty_growth import NEAR_ZERO, PenaltyOptions, growth, simulate, smallest_ceiling
-from prune.pruning.options import MethodOptions
+from prune.pruning.options import ScoredOptions
 
 if TYPE_CHECKING:
     from prune.config.schema import RunConfig
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class RSSTOptions(MethodOptions):
+class RSSTOptions(ScoredOptions):
     ramp: float = Field(0.75, gt=0, le=1, description="share of a state's steps over which λ grows")
     penalty: PenaltyOptions = PenaltyOptions()
 
@@ -28,23 +30,29 @@ class RSSTOptions(MethodOptions):
 class RSST(Method):
     Options = RSSTOptions
 
-    def __init__(self, config: RunConfig):
-        super().__init__(config)
-        options = config.method
-        assert isinstance(options, RSSTOptions)
-        self.options, self.schedule = options, options.penalty
+    def __init__(self, config: RunConfig, options: RSSTOptions):
+        super().__init__(config, options)
+        self.schedule = options.penalty
         self.ceiling = 0.0 if self.schedule.ceiling == "auto" else self.schedule.ceiling
         self.steps_per_epoch = self.ramp_steps = self.removal_epoch = 0
 
     @classmethod
-    def check(cls, config: RunConfig) -> None:
-        options = config.method
-        assert isinstance(options, RSSTOptions)
+    def check(cls, config: RunConfig, options: RSSTOptions) -> None:
         if options.ramp < 1 and config.schedule.epochs < 2:
             raise UserError(
                 f"method.ramp={options.ramp:g} with schedule.epochs={config.schedule.epochs} leaves no epoch to recover in; "
                 "set method.ramp=1 or schedule.epochs to at least 2."
             )
+
+    @classmethod
+    def macs_per_epoch(cls, config: RunConfig, options: RSSTOptions, sizes: Sequence[int]) -> list[int]:
+        """A state trains at the size of the state before until what is marked goes."""
+        result = [sizes[0]] * config.schedule.epochs_of(0)
+        for state in range(1, len(sizes)):
+            epochs = config.schedule.epochs_of(state)
+            marked = _epochs_until_removal(options.ramp, epochs)
+            result += [sizes[state - 1]] * marked + [sizes[state]] * (epochs - marked)
+        return result
 
     def prepare(self, steps_per_epoch: int) -> None:
         """Fix the ramp and the removal; simulate one marked weight and refuse a penalty that would blow it up."""
@@ -96,8 +104,8 @@ class RSST(Method):
                 key, self.ceiling, decay.final, advice,
             )  # fmt: skip
 
-    def begin(self, state: PruningState) -> None:
-        keep = state.rank()
+    def prune(self, state: PruningState) -> None:
+        keep = state.choose(state.score())
         state.record["val_accuracy_pruned"] = state.evaluate(only=keep)
         state.rewind()
         state.mark(keep)
@@ -127,3 +135,9 @@ class RSST(Method):
 
     def _growth(self, step: int) -> float:
         return growth(self.schedule.schedule, self.schedule.exponents, step, self.ramp_steps)
+
+
+def _epochs_until_removal(ramp: float, epochs: int) -> int:
+    """Epochs of a state up to the removal: at the end of the ramp's last one. A ramp below 1 leaves an epoch to recover in."""
+    whole = max(1, math.ceil(round(ramp * epochs, 6)))  # rounded, since 0.55 × 20 is a little more than 11 in floating point
+    return min(whole, epochs - 1) if ramp < 1 else epochs

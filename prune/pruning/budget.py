@@ -62,6 +62,9 @@ def budgets(schedule: ScheduleOptions, method: MethodOptions, structure: Structu
     nothing = [0.0] * schedule.states
     overall = schedule.curve() if method.prunes else nothing
     pruned = method.kinds(structure) if method.prunes else ()
+    idle = [kind for kind in schedule.targets or () if method.prunes and kind not in pruned]
+    if idle:
+        raise UserError(f"schedule.targets names {', '.join(idle)}, which method.targets leaves alone; change one of them.")
     by_kind = {kind: schedule.curve(kind) if kind in pruned else nothing for kind in structure.kinds}
     return [
         StateBudget(
@@ -82,7 +85,7 @@ def _budget(kind: str, state: int, rate: float, method: MethodOptions, structure
     if wanted > min(sizes) or wanted * len(sizes) > kept:
         width = str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
         raise UserError(
-            f"method.min_per_block={wanted} does not fit: state {state} keeps {kept} {kind} in {len(sizes)} blocks of "
+            f"method.min_per_block={wanted} does not fit: state {state} keeps {kept} {kind} in {len(sizes)} block{'s' * (len(sizes) > 1)} of "
             f"{width}; lower method.min_per_block or schedule.target."
         )
     return KindBudget(rate, units, kept, floor=wanted)

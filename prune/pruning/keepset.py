@@ -50,8 +50,5 @@ class KeepSet(Mapping[str, Tensor]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KeepSet) and self.to_lists() == other.to_lists()
 
-    def __hash__(self) -> int:
-        return hash(str(self.to_lists()))
-
     def __repr__(self) -> str:
         return f"KeepSet({self.to_lists()})"

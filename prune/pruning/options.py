@@ -13,25 +13,18 @@ from prune.base.section import Section
 
 
 class MethodOptions(Section):
-    """Keys that all pruning methods share; a method adds its own in a subclass."""
+    """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
 
     name: str
-    criterion: str = Field("magnitude", description="how units are scored")
     scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
     pools: Literal["separate", "joint"] = Field("separate", description="rank each kind of unit by itself, or all together")
-    targets: Literal["all"] | list[str] = Field("all", description="which kinds of unit are pruned")
+    targets: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field(
+        "all", description="which kinds of unit are pruned"
+    )
     min_per_block: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="units of each kind every block keeps at least"
     )
-    calibration_batches: int = Field(8, ge=1, description="training batches for criteria that need data")
     rewind: str = Field("none", description="init | epoch:K | none: where the kept weights return to in each state")
-
-    @field_validator("criterion")
-    @classmethod
-    def _criterion_known(cls, value: str) -> str:
-        if value not in CRITERIA:
-            raise ValueError(f"must be one of {', '.join(CRITERIA.names())}")
-        return value
 
     @field_validator("rewind")
     @classmethod
@@ -41,14 +34,9 @@ class MethodOptions(Section):
         return value
 
     @property
-    def rewind_epoch(self) -> int | None:
-        """K of `rewind: epoch:K`, else None."""
-        return int(self.rewind.split(":")[1]) if self.rewind.startswith("epoch:") else None
-
-    @property
-    def rewind_point(self) -> str | None:
-        """The name of the point that `rewind` returns to (see `prune.rundir.rewind`), if to any."""
-        return {"init": "init", "none": None}.get(self.rewind, f"epoch-{self.rewind_epoch or 0:03d}")
+    def rewind_points(self) -> tuple[str, ...]:
+        """The points of state 0 that the method may rewind to, as `rewind` writes them: the run keeps these."""
+        return () if self.rewind == "none" else (self.rewind,)
 
     @property
     def prunes(self) -> bool:
@@ -65,3 +53,22 @@ class MethodOptions(Section):
         if self.targets == "all":
             return structure.kinds
         return tuple(sorted(dict.fromkeys(self.targets), key=lambda kind: (*structure.kinds, kind).index(kind)))
+
+
+class ScoredOptions(MethodOptions):
+    """The options of a method that scores units by a criterion (`state.score()`)."""
+
+    criterion: str = Field("magnitude", description="how units are scored")
+    calibration_batches: int = Field(8, ge=1, description="training batches for criteria that need data")
+
+    @field_validator("criterion")
+    @classmethod
+    def _criterion_known(cls, value: str) -> str:
+        if value not in CRITERIA:
+            raise ValueError(f"must be one of {', '.join(CRITERIA.names())}")
+        return value
+
+
+def rewind_epoch(point: str) -> int | None:
+    """K of `epoch:K`, else None."""
+    return int(point.removeprefix("epoch:")) if point.startswith("epoch:") else None

@@ -8,12 +8,33 @@ import torch
 from torch import Tensor
 
 from prune.architectures.group import Structure
+from prune.base.errors import UserError
 from prune.pruning.budget import KindBudget, StateBudget
 from prune.pruning.keepset import KeepSet
 from prune.pruning.quotas import spread
 
 Scores = Mapping[str, Tensor]
 """Group → one non-negative number for each alive unit, in the order of the keep set's indices."""
+
+
+def check_scores(scores: Scores, alive: KeepSet, who: str) -> None:
+    """Raise `UserError` unless there is one finite number for each alive unit of each group.
+
+    Args:
+        who: gave the scores, for the message (`method.criterion=taylor`).
+    """
+    for group, units in alive.items():
+        if group not in scores:
+            raise UserError(f"{who} gave no scores for {group}.")
+        vector = scores[group]
+        if vector.shape != (len(units),):
+            raise UserError(f"{who} gave scores of shape {list(vector.shape)} for {group}, which has {len(units)} units.")
+        bad = len(vector) - int(vector.isfinite().sum())
+        if bad:
+            raise UserError(f"{who} gave {bad} scores for {group} that are not finite.")
+    unknown = [group for group in scores if group not in alive]
+    if unknown:
+        raise UserError(f"{who} gave scores for {unknown[0]}, which is no group of the model.")
 
 
 def rank_separate(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget, scope: str) -> KeepSet:
@@ -36,7 +57,8 @@ def rank_separate(scores: Scores, alive: KeepSet, structure: Structure, budget: 
         if scope == "global":
             stay = _best_of_all(blocks, of_kind)
         else:
-            stay = _best_of_each(blocks, spread(of_kind.kept, [group.count for group in groups], of_kind.floor))
+            sizes, left = [group.count for group in groups], [len(alive[group.name]) for group in groups]
+            stay = _best_of_each(blocks, spread(of_kind.kept, sizes, of_kind.floor, left))
         kept |= {group.name: alive[group.name][mask] for group, mask in zip(groups, stay, strict=True)}
     return KeepSet({group.name: kept[group.name] for group in structure.groups})
 

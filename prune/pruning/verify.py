@@ -22,6 +22,9 @@ TOLERANCE = 1e-9
 def verify(architecture: Architecture, keep_sets: int = 3) -> list[str]:
     """What is wrong, a sentence each; nothing if all holds.
 
+    Raises:
+        UserError: if the members fit, and the model as a whole is not what the architecture says (see `check_model`).
+
     The model is built and checked as at the start of a run. Then, dense and for seeded random keep sets, in one of which some
     groups lose all their units: sizes of the members' tensors, parameters and MACs by closed form against the counted model
     and torch's FLOP counter, and logits of the compact model against those of the full-size model whose units are silenced.
@@ -29,19 +32,20 @@ def verify(architecture: Architecture, keep_sets: int = 3) -> list[str]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = architecture.create()
-        check_model(architecture, model)
         with torch.no_grad():
             for parameter in model.parameters():  # no tensor at zero or one, as many start
                 parameter.add_(torch.randn_like(parameter), alpha=0.05)
         images = torch.randn(2, architecture.channels, *architecture.image_size, dtype=torch.float64)
-    model = model.double().eval()
-    problems = list(_members(architecture, model))
-    if problems:
-        return problems
-    dense = KeepSet.dense(architecture.structure)
-    for number in range(keep_sets + 1):
-        keep = dense if number == 0 else _random(dense, number)
-        problems += _one(architecture, model, dense, keep, images, "dense" if number == 0 else f"random keep set {number}")
+        problems = list(_members(architecture, model))
+        if problems:
+            return problems
+        check_model(architecture, model)
+        model = model.double().eval()
+        dense = KeepSet.dense(architecture.structure)
+        for number in range(keep_sets + 1):
+            keep = dense if number == 0 else _random(dense, number)
+            name = "dense" if number == 0 else f"random keep set {number}"
+            problems += _one(architecture, model, dense, keep, images, name)
     return problems
 
 

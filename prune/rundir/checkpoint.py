@@ -36,6 +36,7 @@ class Progress:
         metrics, states: all lines of the two jsonl files.
         alive: the units in `model`: group → original indices.
         model: the present tensors by name.
+        run_memory: what the method remembers of the run, packed, between states.
         live: in the middle of a state, all else that it needs (see `PruningState.dump`); None between states.
     """
 
@@ -46,6 +47,7 @@ class Progress:
     states: list[dict[str, Any]] = field(default_factory=list)
     alive: dict[str, list[int]] = field(default_factory=dict)
     model: dict[str, Tensor] = field(default_factory=dict)
+    run_memory: Any = None
     live: dict[str, Any] | None = None
 
 
@@ -136,15 +138,33 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def save_state(
-    directory: RunDirectory, index: int, final: Mapping[str, Tensor], best: Mapping[str, Tensor], about: dict[str, Any]
+    directory: RunDirectory,
+    index: int,
+    final: Mapping[str, Tensor],
+    best: Mapping[str, Tensor],
+    about: dict[str, Any],
+    run_memory: Any = None,
 ) -> None:
-    """Write a state's compact models; `about` becomes pruned.json, which also gets the two files' checksums."""
+    """Write a state's compact models and what the method remembers of the run (packed plain values and tensors).
+
+    `about` becomes pruned.json, which also gets the checksums.
+    """
     folder = directory.state(index)
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in (("final", final), ("best", best)):
         write_tensors(folder / f"{name}.safetensors", tensors)
     digests = {name: sha256(folder / f"{name}.safetensors") for name in ("final", "best")}
+    if run_memory is not None:
+        write_atomically(directory.run_memory(index), lambda file: torch.save(run_memory, file))
+        digests["run_memory"] = sha256(directory.run_memory(index))
     write_json(directory.manifest(index), {**about, "sha256": digests})
+
+
+def read_run_memory(directory: RunDirectory, index: int) -> Any:
+    """What `save_state` was given, still packed; None if the method remembered nothing."""
+    if not directory.run_memory(index).exists():
+        return None
+    return torch.load(directory.run_memory(index), map_location="cpu", weights_only=True)
 
 
 def trim_states(directory: RunDirectory, newest: int, keep: str) -> None:
@@ -156,3 +176,5 @@ def trim_states(directory: RunDirectory, newest: int, keep: str) -> None:
     for index in range(newest):
         for name in gone:
             (directory.state(index) / f"{name}.safetensors").unlink(missing_ok=True)
+        if keep == "last":
+            directory.run_memory(index).unlink(missing_ok=True)

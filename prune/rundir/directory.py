@@ -93,6 +93,14 @@ class RunDirectory:
         """What one state's compact models are (see `prune.rundir.manifest`)."""
         return self.state(index) / "pruned.json"
 
+    def predictions(self, index: int) -> Path:
+        """What one state's best model predicts (see `prune.rundir.predictions`)."""
+        return self.path / "predictions" / f"state_{index:02d}.npz"
+
+    def run_memory(self, index: int) -> Path:
+        """What the method remembered of the run when a state ended."""
+        return self.state(index) / "run_memory.pt"
+
     def read_config(self) -> dict[str, Any]:
         """config.yaml, as plain sections.
 

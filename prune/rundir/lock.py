@@ -1,148 +1,256 @@
-"""One process per run directory: a lock that survives crashes, requeues and network file systems."""
+"""One process per run directory: a lock that survives crashes, requeues, containers and network file systems."""
 
 from __future__ import annotations
 
-import json
+import errno
+import hashlib
 import logging
 import os
-import socket
+import stat
 import time
 import uuid
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from prune.base.errors import UserError
-from prune.base.files import read_json, write_json
-from prune.rundir.status import HEARTBEAT_SECONDS, STALE_SECONDS, age, job_id, now
+from prune.rundir.owner import Owner
+from prune.rundir.status import HEARTBEAT_SECONDS, STALE_SECONDS
 
 log = logging.getLogger(__name__)
 
 LOST_LOCK = 75
 """Exit code of a process whose run was taken over."""
 
+TORN_SECONDS = 3.0
+"""A lock that names nobody is believed to be a leftover after so long; before, its holder may be writing it."""
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV)
+"""How file systems say that they have no hard links."""
+
 
 class RunLock:
     """Holds `lock.json` of a run while in use.
 
-    The file is created by linking a finished file into place, which is atomic on every POSIX file system, NFS included.
-    A lock is taken over if it names our own SLURM job (requeued after its node died), if its process on this host is gone,
-    or if another host's heartbeat is older than 60 s.
+    A lock is taken over if its process, of our own host, boot and PID namespace, is gone; if it belongs to an earlier
+    restart of our own SLURM job; or if it is another host's or container's and its heartbeat is older than 60 s. The
+    heartbeat is the file's modification time, and its age is measured with the file system's own clock.
 
     Raises:
         UserError: on entering, if another process holds the run; it names that process's host and pid.
+        OSError: on entering, if the folder cannot be written.
     """
 
     def __init__(self, path: Path):
-        self.path = path
-        self._content: dict[str, Any] = {
-            "token": uuid.uuid4().hex,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started": process_started(os.getpid()),
-            "job_id": job_id(),
-            "taken": now(),
-        }
-        self._before: dict[str, Any] | None = None
+        self.path, self.owner = path, Owner.this_process()
+        self._content = self.owner.to_bytes()
+        self._before: Owner | None = None
 
     def __enter__(self) -> RunLock:
-        offer = self.path.with_name(f".lock.{self._content['token']}")
-        offer.write_text(json.dumps({**self._content, "heartbeat": now()}))
-        try:
-            while not self._link(offer):
-                self._clear_if_dead()
-        finally:
-            offer.unlink()
-        if self._before is not None and _may_still_write(self._before):
+        self._take(self.path)
+        self._remove_old_claims()
+        if self._before is not None and self._may_still_write(self._before):
             # Cut off from its scheduler, it may live on: it notices at its next heartbeat that the run is no longer its own.
             log.warning("waiting until the process that held this run before has noticed")
             time.sleep(1.5 * HEARTBEAT_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_ours():
+        found = _look(self.path)
+        if found is not None and found.content == self._content:
             self.path.unlink()
 
     def beat(self) -> None:
         """Renew the heartbeat. A process whose lock was taken over ends here and now: the run is another's to write."""
-        if self._is_ours():
-            write_json(self.path, {**self._content, "heartbeat": now()})
-        elif read_json(self.path) is not None:
+        found = _look(self.path, renew=self._content)
+        if found is not None and found.content == self._content:
+            return
+        if found is not None and found.owner is not None:
             log.error("%s: another process has taken this run over; leaving at once", self.path.parent)
             os._exit(LOST_LOCK)
+        # Somebody removed or damaged it: it is ours all the same.
+        if found is not None:
+            self.path.unlink(missing_ok=True)
+        _create(self.path, self._content)
 
-    def _is_ours(self) -> bool:
-        holder = read_json(self.path)
-        return holder is not None and holder.get("token") == self._content["token"]
+    def _take(self, path: Path) -> None:
+        """Make `path` hold our name, where there is no such file or only a dead process's.
 
-    def _link(self, offer: Path) -> bool:
-        try:
-            os.link(offer, self.path)
-        except FileExistsError:
-            return False
-        return True
+        Replacing what a dead process left must not collide with another that does the same. So whoever wants to replace
+        holds a claim on it meanwhile: a file that is named after what is to be replaced, and taken just like the lock.
+        """
+        while not _create(path, self._content):
+            found = _look(path)
+            if found is None:
+                continue  # its holder has just released it
+            if found.owner is None and found.age < TORN_SECONDS:
+                time.sleep(0.2)
+                continue
+            self._refuse_if_alive(found)
+            claim = path.with_name(f".lock.claim.{found.digest}")
+            self._take(claim)
+            try:
+                now_there = _look(path)
+                if now_there is not None and now_there.digest == found.digest:
+                    self._before = found.owner
+                    _replace(path, self._content)
+                    return
+            finally:
+                claim.unlink(missing_ok=True)
 
-    def _clear_if_dead(self) -> None:
-        """Move the present lock aside if its holder is gone, else raise."""
-        holder = read_json(self.path)
-        if holder is None:
-            if self.path.exists():  # torn by a crash while it was being renewed: it names nobody
-                self.path.unlink(missing_ok=True)
-            return
-        if not _is_dead(holder):
-            raise UserError(
-                f"{self.path.parent} is in use by process {holder['pid']} on host {holder['host']}"
-                + (f" (SLURM job {holder['job_id']})" if holder.get("job_id") else "")
-                + "; wait for it or stop it."
-            )
-        self._before = holder
-        aside = self.path.with_name(f".lock.dead.{self._content['token']}")
-        try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
-            return  # another process was quicker
-        moved = read_json(aside)
-        if moved is not None and moved.get("token") != holder.get("token"):
-            # Between reading and renaming, another process took the dead lock over: give it back its own.
-            self._link(aside)
-        aside.unlink()
+    def _refuse_if_alive(self, found: Found) -> None:
+        holder = found.owner
+        if holder is not None and not _is_dead(found, self.owner):
+            raise UserError(f"{self.path.parent} is in use by {holder.in_words()}; wait for it or stop it.")
+
+    def _may_still_write(self, before: Owner) -> bool:
+        """Whether a process that the scheduler has given up could be running all the same."""
+        if before.shares_pids_with(self.owner):
+            return before.lives_here()
+        return self.owner.is_later_restart_of(before)
+
+    def _remove_old_claims(self) -> None:
+        """Claims of processes that died while they took something over. None of them can become valid again."""
+        ours = hashlib.sha256(self._content).hexdigest()
+        for claim in self.path.parent.glob(".lock.claim.*"):
+            if claim.suffix != f".{ours[:16]}":
+                claim.unlink(missing_ok=True)
 
 
-def _may_still_write(holder: dict[str, Any]) -> bool:
-    """Whether a process whose lock was taken over because its job is ours could be running all the same."""
-    if holder["host"] == socket.gethostname():
-        return process_started(holder["pid"]) == holder["process_started"]
-    return age(holder["heartbeat"]) <= STALE_SECONDS
-
-
-def holder(path: Path) -> dict[str, Any] | None:
+def holder(path: Path) -> Owner | None:
     """Who holds the lock at `path`; None if nobody does, or only a process that is gone."""
-    content = read_json(path)
-    return None if content is None or _is_dead(content) else content
+    try:
+        found = _look(path)
+    except OSError:
+        return None  # unreadable: whoever starts the run will be told
+    return None if found is None or found.owner is None or _is_dead(found, Owner.this_process()) else found.owner
 
 
-def _is_dead(holder: dict[str, Any]) -> bool:
-    if holder.get("job_id") is not None and holder["job_id"] == job_id():
+@dataclass(frozen=True)
+class Found:
+    """A lock's file as it was read: its bytes and its age in seconds, by the file system's clock (negative: unknown)."""
+
+    content: bytes
+    age: float
+
+    @property
+    def owner(self) -> Owner | None:
+        return Owner.parse(self.content)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()[:16]
+
+
+def _is_dead(found: Found, me: Owner) -> bool:
+    """Whether the process that holds a lock is gone, as `me` can know."""
+    holder = found.owner
+    assert holder is not None
+    if me.is_later_restart_of(holder):
         return True
-    if holder["host"] == socket.gethostname():
-        return process_started(holder["pid"]) != holder["process_started"]
-    return age(holder["heartbeat"]) > STALE_SECONDS
+    if me.shares_pids_with(holder):
+        return not holder.lives_here()
+    return found.age > STALE_SECONDS
 
 
-def process_started(pid: int) -> str | None:
-    """When a process of this host started (clock ticks since boot, so a reused pid is told apart); None if it is gone."""
+def _look(path: Path, renew: bytes | None = None) -> Found | None:
+    """Read a lock's file; None if it is not there. With `renew`, set its time to now if it holds these bytes.
+
+    Everything happens on one open file, so a lock that is replaced meanwhile is never touched; and opening makes a network
+    file system fetch the file's true time.
+
+    Raises:
+        UserError: if something else stands in its place.
+    """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None if Path("/proc/self/stat").exists() else _alive_without_proc(pid)
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]
-
-
-def _alive_without_proc(pid: int) -> str | None:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
         return None
-    except PermissionError:
-        return "alive"
-    return "alive"
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
+            raise _foreign(path) from None
+        raise
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise _foreign(path)
+        content = os.read(descriptor, 2**16)
+        if renew is not None and content == renew:
+            os.utime(descriptor)
+        return Found(content, 0.0 if renew is not None else _now_of(path.parent) - about.st_mtime)
+    finally:
+        os.close(descriptor)
+
+
+def _foreign(path: Path) -> UserError:
+    return UserError(f"{path} is not a file that this program wrote; remove it.")
+
+
+def _now_of(folder: Path) -> float:
+    """The present time by the clock that stamps files in `folder`; minus infinity if it cannot be asked."""
+    probe = folder / f".lock.{uuid.uuid4().hex}.tmp"
+    try:
+        descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except OSError:
+        return float("-inf")  # a folder that cannot be written: nobody can be proved dead, and nothing taken over
+    try:
+        os.write(descriptor, b".")  # its time is then the server's, not that of this host's cache
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+        probe.unlink(missing_ok=True)
+
+
+def _create(path: Path, content: bytes) -> bool:
+    """Make a file with this content unless there is one: atomic on every POSIX file system, NFS included."""
+    offer = path.with_name(f".lock.{uuid.uuid4().hex}.tmp")
+    try:
+        _write_new(offer, content)
+        try:
+            os.link(offer, path)
+        except FileExistsError:
+            return os.stat(offer).st_nlink == 2  # NFS may lose the answer and ask again
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return _create_without_links(path, content)
+        return True
+    finally:
+        offer.unlink(missing_ok=True)
+
+
+def _create_without_links(path: Path, content: bytes) -> bool:
+    """The slower way: for a moment others see a file that names nobody, and wait (`TORN_SECONDS`)."""
+    _note_no_links(path.parent)
+    try:
+        _write_new(path, content)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _replace(path: Path, content: bytes) -> None:
+    offer = path.with_name(f".lock.{uuid.uuid4().hex}.tmp")
+    try:
+        _write_new(offer, content)
+        os.replace(offer, path)
+    finally:
+        offer.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+@lru_cache
+def _note_no_links(folder: Path) -> None:
+    log.info("the file system of %s has no hard links; taking a run takes some seconds longer", folder)

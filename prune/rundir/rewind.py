@@ -7,18 +7,20 @@ from pathlib import Path
 
 from torch import Tensor
 
+from prune.pruning.options import rewind_epoch
 from prune.rundir.checkpoint import read_tensors, write_tensors
 from prune.rundir.directory import RunDirectory
 
 
 class RewindPoints:
-    """The rewind points of a run, by name: `init`, or `epoch-003` when epoch 3 of state 0 had finished."""
+    """The rewind points of a run, named as `method.rewind` does: `init`, or `epoch:K` when epoch K of state 0 had finished."""
 
     def __init__(self, directory: RunDirectory):
         self._directory = directory
 
     def path(self, name: str) -> Path:
-        return self._directory.rewind(name)
+        epoch = rewind_epoch(name)
+        return self._directory.rewind(name if epoch is None else f"epoch-{epoch:03d}")
 
     def has(self, name: str) -> bool:
         return self.path(name).exists()

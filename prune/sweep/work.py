@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-from prune.base.registries import DATASETS
+from prune.architectures.group import FLOPS_PER_MAC, TRAINING_PASSES
+from prune.base.registries import DATASETS, METHODS
 from prune.config.schema import RunConfig
-
-FLOPS_PER_MAC = 2
-TRAINING_PASSES = 3
-"""The backward pass takes two products for each of the forward pass."""
+from prune.engine.method import Method
 
 
 def flops_left(config: RunConfig, epochs_done: int = 0) -> float | None:
@@ -27,22 +23,6 @@ def flops_left(config: RunConfig, epochs_done: int = 0) -> float | None:
 def macs_per_epoch(config: RunConfig) -> list[int]:
     """Forward MACs of one image in each epoch of the run, in order."""
     structure = config.architecture().structure
-    planned = [structure.usual_macs(budget.kept) for budget in config.budgets()]
-    result = [planned[0]] * config.schedule.epochs_of(0)
-    for state in range(1, len(planned)):
-        epochs = config.schedule.epochs_of(state)
-        marked = _epochs_until_removal(config, epochs)
-        result += [planned[state - 1]] * marked + [planned[state]] * (epochs - marked)
-    return result
-
-
-def _epochs_until_removal(config: RunConfig, epochs: int) -> int:
-    """Epochs that a state trains at the size of the state before: a soft method removes at the end of its ramp's last epoch.
-
-    A ramp below 1 leaves an epoch to recover in.
-    """
-    ramp = getattr(config.method, "ramp", 0.0)
-    if ramp == 0:
-        return 0
-    whole = max(1, math.ceil(round(ramp * epochs, 6)))  # rounded, since 0.55 × 20 is a little more than 11 in floating point
-    return min(whole, epochs - 1) if ramp < 1 else epochs
+    sizes = [structure.usual_macs(budget.kept) for budget in config.budgets()]
+    method: type[Method] = METHODS.load(config.method.name)
+    return method.macs_per_epoch(config, config.method, sizes)

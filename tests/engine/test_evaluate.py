@@ -28,6 +28,7 @@ def test_evaluation_is_the_mean_over_every_image_once(compose_tiny: Compose, tmp
             chances = torch.softmax(state.model.eval()(images).double(), dim=1).numpy()
         right = [chance.argmax() == label for chance, label in zip(chances, split.labels, strict=True)]
         losses = [-np.log(chance[label]) for chance, label in zip(chances, split.labels, strict=True)]
-        loss, accuracy = state.measure(name)
+        found = state.measure(name)
+        loss, accuracy = found.loss, found.accuracy
         assert accuracy == pytest.approx(100 * sum(right) / len(right))
         assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)  # float32 logits and sums

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from benchmarks.scale import MINI
 from benchmarks.workbench import dense_state, make_job
 from prune.config.optim import OptimConfig
+from prune.engine.run import step_hooks
 from prune.engine.train import EpochSums, compute_gradients, train_epoch
 from tests.conftest import Compose
 from tests.engine.states import first_state
@@ -56,9 +57,9 @@ def test_normalisation_reaches_the_model(compose_tiny: Compose, tmp_path: Path) 
     job, state = first_state(compose_tiny("method=dense"), tmp_path)
     seen: list[Tensor] = []
     state.model.patch_embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    state.start_training()
+    state.start()
     sums = EpochSums.empty(job.loader.steps_per_epoch, job.device)
-    train_epoch(state, job.method, 0, 0, sums, lambda _: None)
+    train_epoch(state, step_hooks(job.method, state), 0, 0, sums, lambda _: None)
     images = torch.cat(seen)
     assert len(images) == 1203 // 128 * 128
     # All training images but the 51 that no whole batch holds: their absence moves the mean by a few thousandths.

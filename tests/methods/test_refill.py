@@ -16,14 +16,14 @@ from tests.engine.runs import RunTiny, finished
 def test_a_state_rewound_to_init_starts_from_the_initial_weights_of_the_kept_units(
     run_tiny: RunTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = Refill.begin
+    begin = Refill.prune
     started: dict[int, Any] = {}
 
     def watched(self: Refill, state: PruningState) -> None:
         begin(self, state)
         started[state.index] = ({name: tensor.clone() for name, tensor in state.tensors().items()}, state.alive)
 
-    monkeypatch.setattr(Refill, "begin", watched)
+    monkeypatch.setattr(Refill, "prune", watched)
     directory = finished(run_tiny("method=refill", "method.rewind=init"))
     point = read_tensors(directory.rewind("init"))
     assert started.keys() == {1, 2}

@@ -18,7 +18,8 @@ from tests.methods.test_penalty_growth import scan
 
 
 def prepared(compose: Compose, steps_per_epoch: int, *overrides: str) -> RSST:
-    method = RSST(compose("method=rsst", "dataset=digits", "model=vit_micro", *overrides))
+    config = compose("method=rsst", "dataset=digits", "model=vit_micro", *overrides)
+    method = RSST(config, config.method)
     method.prepare(steps_per_epoch)
     return method
 

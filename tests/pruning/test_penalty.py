@@ -10,6 +10,7 @@ import torch
 
 from prune.architectures.build import build_model
 from prune.engine.job import Job, prepare
+from prune.engine.run import step_hooks
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.engine.train import EpochSums, train_epoch
@@ -93,8 +94,8 @@ def started(job: Job) -> PruningState:
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)), alpha=0.05)
     state = job.state(1, model, KeepSet.dense(job.architecture.structure))
-    job.method.begin(state)
-    state.start_training()
+    job.method.prune(state)
+    state.start()
     return state
 
 
@@ -123,7 +124,9 @@ def test_penalty_comes_after_clipping_and_follows_the_simulation(
     for epoch in range(3):
         for step in range(epoch * steps, (epoch + 1) * steps):
             strengths.append(method.penalty(state, step))
-        train_epoch(state, method, epoch, 0, EpochSums.empty(steps, job.device), lambda _: lrs.append(state.lr))
+        train_epoch(
+            state, step_hooks(method, state), epoch, 0, EpochSums.empty(steps, job.device), lambda _: lrs.append(state.lr)
+        )
     expected = simulate([strength / ceiling for strength in strengths if strength is not None], lrs, ceiling, momentum)
     assert 0.001 < expected.final < 0.9
     # Every marked weight follows the same recursion, up to float32 roundings over thirty steps.

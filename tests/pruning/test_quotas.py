@@ -93,3 +93,11 @@ def test_the_neurons_of_a_swin_tiny() -> None:
     found = spread(kept, sizes, 1)
     assert sum(found) == kept
     assert all(abs(quota - 0.3 * size) < 1 for quota, size in zip(found, sizes, strict=True))
+
+
+def test_no_block_is_given_more_than_it_still_has() -> None:
+    """Three units with a floor of one each; two are too few for a floor, and the large block cannot take both."""
+    sizes = [10, 1, 1]
+    assert spread(3, sizes, floor=1) == [1, 1, 1]
+    assert spread(2, sizes) == [2, 0, 0]
+    assert spread(2, sizes, alive=[1, 1, 1]) == [1, 1, 0]

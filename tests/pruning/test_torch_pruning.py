@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from prune.base.registries import CRITERIA
 from prune.engine.job import prepare
+from prune.engine.run import step_hooks
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.engine.train import EpochSums, train_epoch
@@ -134,11 +135,13 @@ RUN = Shape((8, 8), 4, channels=1, classes=10, embed_dim=16, depth=2, num_heads=
 
 def train_steps(state: PruningState, method: Any) -> None:
     """One epoch, as the loop trains it: fast paths are installed for each step's forward and backward pass."""
-    state.start_training()
+    state.start()
     before = {name: tensor.clone() for name, tensor in state.tensors().items()}
     with state.fast_paths.installed():
         assert any(type(module).__module__.startswith("prune.") for module in state.model.modules())
-    train_epoch(state, method, 0, 0, EpochSums.empty(state.loader.steps_per_epoch, state.device), lambda done: None)
+    train_epoch(
+        state, step_hooks(method, state), 0, 0, EpochSums.empty(state.loader.steps_per_epoch, state.device), lambda done: None
+    )
     assert not any(torch.equal(tensor, before[name]) for name, tensor in state.tensors().items() if ".weight" in name)
 
 
@@ -164,7 +167,7 @@ def test_its_importances_are_those_of_a_plain_model(
     if units is not None:
         state.remove(keep_set(units))
     train_steps(state, job.method)
-    keep = state.rank()
+    keep = state.choose(state.score())
 
     ((weights, found, data),) = criterion.seen
     assert all(torch.equal(tensor, weights[name]) for name, tensor in state.tensors().items())

@@ -32,7 +32,7 @@ def points(directory: RunDirectory) -> dict[str, str]:
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
     """(state, the rewind points on disk) at each state's begin, after its rewind, and after each epoch of a Refill run."""
     found: list[tuple[int, Any]] = []
-    begin, end_epoch = Refill.begin, Refill.end_epoch
+    begin, end_epoch = Refill.prune, Refill.end_epoch
 
     def look(state: PruningState) -> None:
         found.append((state.index, points(RunDirectory(state.rewind_points.path("init").parents[1]))))
@@ -45,7 +45,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
         end_epoch(self, state, epoch)
         look(state)
 
-    monkeypatch.setattr(Refill, "begin", watched_begin)
+    monkeypatch.setattr(Refill, "prune", watched_begin)
     monkeypatch.setattr(Refill, "end_epoch", watched_end)
     return found
 

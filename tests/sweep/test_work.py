@@ -39,8 +39,7 @@ def test_a_soft_method_pays_for_its_marked_units_until_they_go(compose: Compose)
 
 @pytest.mark.parametrize(("ramp", "epochs"), [(0.75, 2), (0.75, 6), (0.3, 4), (0.999, 3), (1, 3), (1e-9, 2), (0.55, 20)])
 def test_the_planned_sizes_are_those_of_a_real_run(run_tiny: RunTiny, compose_tiny: Compose, ramp: float, epochs: int) -> None:
-    soft = ("method=rsst", f"method.ramp={ramp}", "method.penalty.ceiling=1")
-    keys = (*soft, f"schedule.epochs={epochs}", "optim.batch_size=600")
+    keys = ("method=rsst", f"method.ramp={ramp}", f"schedule.epochs={epochs}", "method.penalty.ceiling=1")
     directory = finished(run_tiny(*keys))
     macs = {line["parameters"]: line["macs"] for line in read_jsonl(directory.states)}
     assert macs_per_epoch(compose_tiny(*keys)) == [macs[line["parameters"]] for line in read_jsonl(directory.metrics)]

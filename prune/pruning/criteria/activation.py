@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from prune.architectures.group import Group
 from prune.pruning.criteria.base import Criterion, Scoring
-from prune.pruning.ranking import Scores
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from prune.pruning.ranking import Scores
 
 
 class Activation(Criterion):
     """Mean over calibration batches of |what the last reading layer reads|, over the unit's lanes and all tokens."""
 
-    @torch.no_grad()
+    compares_kinds = False
+
     def scores(self, scoring: Scoring) -> Scores:
+        import torch
+
         model, groups = scoring.model, scoring.structure.groups
         sums: dict[str, Tensor] = {}
         hooks = [
@@ -26,16 +31,14 @@ class Activation(Criterion):
         training = model.training
         model.eval()
         count = 0
-        for images, _ in scoring.batches():
-            model(images)
-            count += 1
+        with torch.no_grad():
+            for images, _ in scoring.batches():
+                scoring.logits(images)
+                count += 1
         model.train(training)
         for hook in hooks:
             hook.remove()
         return scoring.collect(lambda group: _mean_of_lanes(sums[group.name] / count, group))
-
-    def densities(self, scoring: Scoring) -> Scores:
-        raise ValueError("activations of different kinds cannot be compared")  # refused when composing
 
 
 def _record(sums: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -1,19 +1,19 @@
-"""What a criterion is, and what it may look at."""
+"""What a criterion is, and what it may look at. Composing a configuration imports criteria: torch only inside functions."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from prune.architectures.group import Group, Member, Structure
-from prune.pruning.ranking import Scores
-from prune.pruning.slices import by_unit
 
-Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from prune.pruning.ranking import Scores
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Scoring:
 
     Attributes:
         model: the trained model, dense or compact, made of the library's own modules.
+        logits: images → the model's logits, in the run's precision, as float32.
         structure: the dense model's groups.
         rates: kind → p_s, the share that goes since the start of the run.
         kinds: the kinds that are being pruned.
@@ -38,17 +39,22 @@ class Scoring:
     """
 
     model: nn.Module
+    logits: Callable[[Tensor], Tensor]
     structure: Structure
     rates: Mapping[str, float]
     kinds: tuple[str, ...]
-    batches: Batches
+    batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]
     generator: torch.Generator
 
     def parts(self, group: Group, gradients: Mapping[str, Tensor] | None = None) -> list[Part]:
-        """The tensors of a group's units, in the order of its members; or their gradients, given by tensor name."""
+        """The tensors of a group's units, in the order of its members; or their gradients, given by tensor name.
+
+        They share memory with the model but not its graph: nothing that is computed of them is differentiated.
+        """
+        from prune.pruning.slices import by_unit
 
         def value(name: str) -> Tensor:
-            return self.model.get_parameter(name) if gradients is None else gradients[name]
+            return self.model.get_parameter(name).detach() if gradients is None else gradients[name]
 
         return [Part(member, by_unit(value(member.tensor), member)) for member in group.members]
 
@@ -62,15 +68,25 @@ class Scoring:
 
 
 class Criterion(ABC):
-    """Scores units. `scores` serves `pools=separate`; `densities`, comparable between kinds, serves `pools=joint`."""
+    """Scores units. `scores` serves `pools=separate`; `densities`, comparable between kinds, serves `pools=joint`.
+
+    Attributes:
+        compares_kinds: whether there are numbers that compare units of different kinds; without, `pools=joint` is refused.
+    """
+
+    compares_kinds: ClassVar[bool] = True
+
+    @classmethod  # noqa: B027
+    def check(cls, config: Any) -> None:
+        """While composing: raise `UserError`, naming the keys, unless the criterion can work with this `RunConfig`."""
 
     @abstractmethod
     def scores(self, scoring: Scoring) -> Scores:
         """One score per alive unit, comparable within a kind."""
 
-    @abstractmethod
     def densities(self, scoring: Scoring) -> Scores:
-        """One number per alive unit, comparable between kinds."""
+        """One number per alive unit, comparable between kinds; a criterion that `compares_kinds` has this."""
+        raise NotImplementedError(f"{type(self).__name__} says that it compares kinds, and has no densities")
 
 
 def sum_units(tensor: Tensor) -> Tensor:
@@ -80,4 +96,6 @@ def sum_units(tensor: Tensor) -> Tensor:
 
 def sum_parts(parts: Iterable[Part], function: Callable[[Tensor], Tensor]) -> Tensor:
     """Σ function(w) over the given parts of each unit."""
+    import torch
+
     return torch.stack([sum_units(function(part.tensor)) for part in parts]).sum(0)

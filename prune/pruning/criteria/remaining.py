@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from prune.pruning.criteria.base import Criterion, Scoring, sum_parts
-from prune.pruning.ranking import Scores
 from prune.pruning.schedule import number_kept
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prune.pruning.ranking import Scores
 
 
 class Remaining(Criterion):
@@ -17,7 +20,6 @@ class Remaining(Criterion):
     round((1 - p_s)·M), M = the number of such weights in the dense model.
     """
 
-    @torch.no_grad()
     def scores(self, scoring: Scoring) -> Scores:
         threshold = self._threshold(scoring)
         return scoring.collect(
@@ -35,6 +37,8 @@ class Remaining(Criterion):
 
     def _threshold(self, scoring: Scoring) -> float:
         """The smallest |w| that survives."""
+        import torch
+
         weights = torch.cat(
             [
                 part.tensor.abs().flatten()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
 
 from prune.architectures.group import Group
 from prune.pruning.criteria.base import Criterion, Scoring, sum_units
-from prune.pruning.ranking import Scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prune.pruning.ranking import Scores
 
 
 class Taylor(Criterion):
@@ -20,6 +21,9 @@ class Taylor(Criterion):
     """
 
     def scores(self, scoring: Scoring) -> Scores:
+        import torch
+        from torch.nn import functional as F
+
         model = scoring.model
         names = list(dict.fromkeys(member.tensor for group in scoring.structure.groups for member in group.members))
         weights = [model.get_parameter(name) for name in names]
@@ -28,7 +32,7 @@ class Taylor(Criterion):
         total: Scores = {}
         count = 0
         for images, labels in scoring.batches():
-            loss = F.cross_entropy(model(images), labels)
+            loss = F.cross_entropy(scoring.logits(images), labels)
             found = torch.autograd.grad(loss, weights, allow_unused=True)
             # An empty branch's weights take no part in the loss.
             gradients = {
@@ -47,7 +51,8 @@ class Taylor(Criterion):
         return scoring.per_parameter({name: score.sqrt() for name, score in self.scores(scoring).items()})
 
 
-@torch.no_grad()
 def _squared(scoring: Scoring, group: Group, gradients: Mapping[str, Tensor]) -> Tensor:
+    import torch
+
     pairs = zip(scoring.parts(group), scoring.parts(group, gradients), strict=True)
     return torch.stack([sum_units(weight.tensor * gradient.tensor) for weight, gradient in pairs]).sum(0).square()

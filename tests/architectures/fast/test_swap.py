@@ -139,12 +139,12 @@ def test_methods_and_criteria_see_plain_timm_in_a_whole_run(
         return forward(self, *arguments, **options)
 
     monkeypatch.setattr(VisionTransformer, "forward", watched)
-    spy(Refill, "begin", of_state)
+    spy(Refill, "prune", of_state)
     spy(Method, "before_step", of_state)
     spy(Method, "end_epoch", of_state)
     spy(Magnitude, "scores", of_scoring)
     assert run_tiny("method=refill").status == "done"
-    assert seen.keys() == {"begin", "before_step", "end_epoch", "scores"}
+    assert seen.keys() == {"prune", "before_step", "end_epoch", "scores"}
     assert all(classes == set(PLAIN) for classes in seen.values()), seen
     assert during == set(FAST)
 

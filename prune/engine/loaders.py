@@ -1,0 +1,57 @@
+"""The data of a configuration, checked against it, as batches on the device."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prune.base.errors import UserError
+from prune.base.registries import DATASETS
+from prune.config.describe import show
+from prune.config.schema import RunConfig
+from prune.data.base import ArraySplit, DataFacts, Splits
+from prune.data.loading import Loader, ResidentLoader
+from prune.data.statistics import data_facts
+
+log = logging.getLogger(__name__)
+
+
+def load_data(config: RunConfig, facts_file: Path, device: torch.device) -> tuple[Loader, DataFacts]:
+    """The loader and what is known of the data, which is stored in `facts_file` or must agree with what is stored there.
+
+    Raises:
+        UserError: for data that is missing or broken, has changed, or does not fit the keys.
+    """
+    dataset = DATASETS.load(config.dataset.name)(config.dataset)
+    splits = dataset.load()
+    facts = data_facts(facts_file, dataset, splits, config.hardware.workers)
+    _check_data(config, splits, len(facts.classes))
+    batch, seed = config.optim.batch_size, config.seed
+    sizes = " / ".join(str(len(splits.of(name))) for name in ("train", "val", "test"))
+    log.info("data: %s, %s images (train / val / test), %d classes", config.dataset.name, sizes, len(facts.classes))
+    if isinstance(splits.train, ArraySplit):
+        return ResidentLoader(splits, facts, batch, seed, device, config.dataset.augment), facts
+    from prune.data.streaming import StreamingLoader
+
+    options: Any = config.dataset
+    return StreamingLoader(splits, facts, batch, seed, device, options, config.hardware.workers), facts
+
+
+def _check_data(config: RunConfig, splits: Splits, classes: int) -> None:
+    """The data must be what the configuration says: the model is built from that."""
+    dataset = config.dataset
+    if dataset.classes not in (None, classes):
+        raise UserError(f"dataset.classes={dataset.classes} but the data has {classes} classes.")
+    for name in ("train", "val", "test"):
+        split = splits.of(name)
+        if not len(split):
+            raise UserError(f"dataset.name={dataset.name}: the {name} split has no images; change dataset.val_fraction.")
+        if isinstance(split, ArraySplit):
+            channels, *size = split.images.shape[1:]
+            if size != list(dataset.size):
+                raise UserError(f"dataset.image_size={show(dataset.image_size)} but the images are {show(size)}.")
+            if channels != dataset.channels:
+                raise UserError(f"dataset.channels={dataset.channels} but the images have {channels}.")

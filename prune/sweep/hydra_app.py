@@ -1,0 +1,25 @@
+"""Hydra's entry into this program: `python launch.py …` and `prune launch …` are the same."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import hydra
+from omegaconf import DictConfig
+
+from prune.sweep.conf_folder import conf_folder
+from prune.sweep.entry import run_single
+from prune.sweep.hydra_errors import in_one_sentence
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+def _main(config: DictConfig) -> None:
+    sys.exit(run_single(config))
+
+
+def launch(arguments: Sequence[str], program: str = "launch.py") -> None:
+    """Compose a configuration and run it; with -m, every cell of a matrix. Leaves with the exit code, by SystemExit."""
+    sys.argv = [program, *arguments]  # where Hydra looks
+    with in_one_sentence():
+        _main()

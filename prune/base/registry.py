@@ -51,4 +51,7 @@ class Registry:
         for entry in entry_points(group=self.group):
             if entry.name == name:
                 return entry.load()
-        raise UserError(f"{self.key}={name!r} is not known; choose one of {', '.join(self.names())}.")
+        raise UserError(
+            f"{self.key}={name!r} is not known; choose one of {', '.join(self.names())} (an installed package can add to them, "
+            f"under the entry point {self.group})."
+        )

@@ -84,8 +84,9 @@ def _budget(kind: str, state: int, rate: float, method: MethodOptions, structure
         return KindBudget(rate, units, kept, floor=1 if kept >= len(sizes) else 0)
     if wanted > min(sizes) or wanted * len(sizes) > kept:
         width = str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
+        blocks = "1 block" if len(sizes) == 1 else f"{len(sizes)} blocks"
         raise UserError(
-            f"method.min_per_block={wanted} does not fit: state {state} keeps {kept} {kind} in {len(sizes)} block{'s' * (len(sizes) > 1)} of "
-            f"{width}; lower method.min_per_block or schedule.target."
+            f"method.min_per_block={wanted} does not fit: state {state} keeps {kept} {kind} in {blocks} of {width}; lower "
+            "method.min_per_block or schedule.target."
         )
     return KindBudget(rate, units, kept, floor=wanted)

@@ -50,12 +50,27 @@ def explain(error: Exception) -> str:
     )
     if options:
         group = options["group"]
-        return f"{group}={options['choice'].removeprefix(f'{group}/')} must be one of {', '.join(options['names'].split())}."
+        choice = options["choice"].removeprefix(f"{group}/")
+        return _without_file(group, choice) or f"{group}={choice} must be one of {', '.join(options['names'].split())}."
     unknown = re.match(r"Could not override '(?P<key>[^']+)'", text) or re.search(r"'(?P<key>[^']+)' does not exist", text)
     if unknown:
         key = unknown["key"]
         return f"{key} is not a key of this configuration ({_meant(key) or '--cfg job shows them all'})."
     return f"{lines[0]}."
+
+
+def _without_file(group: str, choice: str) -> str | None:
+    """What to say of a name that an installed package offers without the file that chooses it."""
+    from prune.config.schema import CHOSEN_BY_NAME
+
+    registry = CHOSEN_BY_NAME.get(group)
+    package = registry.plugin(choice) if registry is not None else None
+    if package is None:
+        return None
+    return (
+        f"{group}={choice} is installed ({package}), but there is no {group}/{choice}.yaml: its package can bring one by the "
+        "entry point prune.conf, or --config-dir can name a folder that has one."
+    )
 
 
 def _meant(key: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.figure import Figure
 from benchmarks.scale import Scale
 from benchmarks.timing import clock, quartiles, ratios, take_turns
-from prune.rundir.directory import find_runs
+from prune.rundir.reader import find_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = [(dataset, method) for dataset in ("digits", "digit_pairs") for method in ("refill", "rsst")]
@@ -55,7 +55,7 @@ def demo(scale: Scale, folder: Path) -> Figure:
 
 def accuracies(sweep: Path, reference: list[list[dict[str, float]]]) -> dict[str, dict[str, Any]]:
     """Per cell, test accuracy in percent (of the epoch best on validation) of the dense and of the last state."""
-    runs = {(run.config["dataset"]["name"], run.config["method"]["name"]): run.states for run in find_runs(sweep)}
+    runs = {(run.config["dataset"]["name"], run.config["method"]["name"]): run.states for run in find_runs(sweep)[0]}
     return {
         f"{dataset} {method}": {
             "dense": runs[dataset, method][0]["test_accuracy_best"],

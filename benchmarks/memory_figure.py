@@ -18,6 +18,7 @@ from benchmarks.figure import Figure
 from benchmarks.scale import Scale
 from benchmarks.workbench import dense_state, make_job, one_step
 from prune.engine.job import Job
+from prune.engine.recover import find_progress
 from prune.engine.run import Run
 from prune.engine.state import PruningState
 from prune.engine.tracker import NoTracker
@@ -73,7 +74,7 @@ def activations(state: PruningState) -> int:
 
 def run(job: Job) -> None:
     with Watcher(job, StatusFile(job.directory.status), NoTracker()) as watcher:
-        Run(job, watcher).execute()
+        Run(job, watcher, find_progress(job.config, job.directory)).execute()
 
 
 def sizes(job: Job) -> dict[str, Any]:

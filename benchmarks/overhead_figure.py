@@ -16,6 +16,7 @@ from benchmarks.scale import Scale
 from benchmarks.timing import quartiles
 from benchmarks.workbench import make_job
 from prune.engine.job import Job
+from prune.engine.recover import find_progress
 from prune.engine.restart import begin_state
 from prune.engine.run import Run
 from prune.engine.state import PruningState
@@ -90,7 +91,7 @@ def overhead(scale: Scale, folder: Path) -> Figure:
     job = make_job(folder, scale, "method=dense", f"schedule.epochs_first={EPOCHS + 1}", steps=scale.steps)
     arithmetic = Arithmetic()
     with EpochClock(job, arithmetic) as watcher:
-        run = Run(job, watcher)
+        run = Run(job, watcher, find_progress(job.config, job.directory))
         state = begin_state(job, run.progress)
         state.start()
         assert state.optimizer is not None

@@ -1,7 +1,8 @@
 """Train, prune and compare vision models.
 
-`prune.load(path)` gives a pruned model back, `prune.finetune(model, run)` trains one with a run's recipe. Importing this
-package imports nothing heavy: each is looked up when it is first used.
+`prune.load(path)` gives a pruned model back, `prune.finetune(model, run)` trains one with a run's recipe, and
+`prune.results(path)` gives every state of every run as one pandas table. Importing this package imports nothing heavy: each
+is looked up when it is first used.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prune.engine.finetune import Finetuned, finetune
     from prune.export.loading import load
+    from prune.report.results import results
 
 __version__ = "0.2.0"
 
-__all__ = ["Finetuned", "finetune", "load"]
+__all__ = ["Finetuned", "finetune", "load", "results"]
 
-_WHERE = {"load": "prune.export.loading", "finetune": "prune.engine.finetune", "Finetuned": "prune.engine.finetune"}
+_WHERE = {
+    "load": "prune.export.loading",
+    "finetune": "prune.engine.finetune",
+    "Finetuned": "prune.engine.finetune",
+    "results": "prune.report.results",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from prune.base.errors import UserError
+from prune.base.ending import exit_code
 
 COMMANDS = {
     "launch": ("prune.sweep.hydra_app", "run one configuration, or with -m a sweep; the same as python launch.py"),
@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code. A `UserError` becomes one sentence on stderr and exit code 1."""
+    """Run one subcommand; returns the exit code. See `exit_code`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["launch"]:  # its arguments, --help among them, are Hydra's
         importlib.import_module(COMMANDS["launch"][0]).launch(given[1:], "prune launch")
@@ -37,8 +37,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[:1] == [name]:
             importlib.import_module(module).add_arguments(command)
     parsed = parser.parse_args(given)
-    try:
-        return int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed)))

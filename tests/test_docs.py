@@ -167,7 +167,7 @@ def test_commands_compose(page: str, arguments: str) -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    (version,) = re.findall(r'^__version__ = "(.+)"$', (ROOT / "prune/__init__.py").read_text(), re.MULTILINE)
     assert re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE) == [version]
     assert re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == version
 
@@ -229,7 +229,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-PATH = re.compile(r"`((?:benchmarks|conf|docs|prune|tests)/[\w./-]*|\.ci/\w+|\w+\.(?:py|toml))`")
+PATH = re.compile(r"`((?:benchmarks|conf|docs|prune|tests)/[\w./-]*|\.ci/\w+|[a-z]\w*\.(?:py|toml))`")
 TO_BE_WRITTEN = {"conf/hardware/mycluster.yaml"}
 """A file that a page asks its reader to write, without giving its whole text."""
 

@@ -47,7 +47,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def launch(python: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": ""}
-    command = [python, "-m", "prune", "launch", *TINY_RUN, f"outputs={folder}", "name=plugin", *overrides]
+    command = [python, "-m", "prune", "launch", *overrides, *TINY_RUN, f"outputs={folder}", "name=plugin"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

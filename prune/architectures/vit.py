@@ -132,7 +132,8 @@ class ViT(Architecture):
         try:
             model: nn.Module = timm.create_model(config.name, pretrained=False, **options)
         except (TypeError, RuntimeError) as error:
-            raise UserError(f"model.name={config.name!r} is not a ViT that can be pruned here ({error}).") from None
+            reason = " ".join(str(error).split())
+            raise UserError(f"model.name={config.name!r} is not a ViT that can be pruned here ({reason}).") from None
         return model
 
     def check_model(self, model: nn.Module) -> None:

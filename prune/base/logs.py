@@ -35,10 +35,20 @@ def setup_console() -> None:
     logging.getLogger("prune").setLevel(logging.INFO)
 
 
+class _RunLog(logging.FileHandler):
+    """A disk that takes no more lines ends no run."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # its file cannot be opened
+            self.handleError(record)
+
+
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Append everything logged within this context to a file."""
-    handler = logging.FileHandler(path, delay=True)
+    handler = _RunLog(path, delay=True)
     handler.setFormatter(logging.Formatter(FORMAT))
     root = logging.getLogger()
     root.addHandler(handler)

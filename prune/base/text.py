@@ -7,6 +7,11 @@ from pathlib import PurePath
 from typing import Any
 
 
+def printable(text: object) -> str:
+    """`text` in one line that no terminal acts upon: control characters, and bytes that are no UTF-8, as `\\x1b`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def ranges(numbers: Iterable[int], dash: str = "–", comma: str = ", ") -> str:
     """`1–3, 7`."""
     parts: list[list[int]] = []

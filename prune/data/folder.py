@@ -1,15 +1,17 @@
-"""Any images in folders by class: root/train/class/*.jpg and root/test or root/val. Tiny-ImageNet, ImageNet, CUB, Dogs."""
+"""Any images in folders by class: root/train/class/*.jpg and root/test or root/val. ImageNet, Tiny-ImageNet, CUB, Dogs."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from prune.base.errors import UserError
+from prune.base.text import printable
 from prune.data.base import Dataset, FileSplit, Splits
 from prune.data.options import Augment, DatasetOptions
 
@@ -45,14 +47,16 @@ class ImageFolder(Dataset):
             raise UserError(f"dataset.root={root} does not exist.")
         if not (root / "train").is_dir():
             raise UserError(f"dataset.root={root} has no train/ folder with a folder per class.")
-        classes = sorted(path.name for path in (root / "train").iterdir() if path.is_dir())
-        train = _read(root / "train", classes)
-        held_out = [name for name in ("val", "test") if (root / name).is_dir()]
+        images = labelled_images(root / "train")
+        classes = _check_classes(root / "train", images)
+        train = _split(root / "train", images, classes)
+        held_out = held_out_folders(root)
         if not held_out:
-            raise UserError(f"dataset.root={root} has neither a test/ nor a val/ folder.")
-        test = _read(root / ("test" if "test" in held_out else "val"), classes)
+            raise UserError(f"dataset.root={root} has neither a test/ nor a val/ folder with labels.")
+        name = "test" if "test" in held_out else "val"
+        test = _split(root / name, labelled_images(root / name), classes)
         if len(held_out) == 2:
-            val = _read(root / "val", classes)
+            val = _split(root / "val", labelled_images(root / "val"), classes)
         else:
             rest, part = stratified(train.labels, self.options.val_fraction, self.options.split_seed)
             train, val = _take(train, rest), _take(train, part)
@@ -63,7 +67,7 @@ class ImageFolder(Dataset):
         if not (root / "train").is_dir():
             return None  # the job says what is wrong
         count = _count_images(root / "train")
-        split_off = not ((root / "val").is_dir() and (root / "test").is_dir())
+        split_off = len(held_out_folders(root)) < 2
         return count - round(count * self.options.val_fraction) if split_off else count
 
     def fingerprint(self) -> str:
@@ -71,32 +75,111 @@ class ImageFolder(Dataset):
         root = Path(self.options.root)
         digest = hashlib.sha256()
         for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS):
-            digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n".encode())
+            relative = path.relative_to(root)
+            if any(part.startswith(".") for part in relative.parts):
+                continue
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise UserError(f"dataset.root: {printable(path)} cannot be read ({error.strerror}).") from None
+            digest.update(os.fsencode(f"{relative.as_posix()}\0{size}\n"))
         return digest.hexdigest()
 
 
-def _read(folder: Path, classes: list[str]) -> FileSplit:
+def labelled_images(folder: Path) -> dict[str, list[Path]]:
+    """The images of one split by class, both in the order of their names; classes without images are left out.
+
+    A class is a folder, with its images in it or, as in Tiny-ImageNet, in `images/` below it. Where there is a file of
+    annotations (`val/val_annotations.txt`: lines of file name, class, …) it names the class of each file of `images/`.
+
+    Raises:
+        UserError: if a folder or that file cannot be read.
+    """
+    annotations = _annotations(folder)
+    if annotations.is_file():
+        return _annotated_images(annotations)
+    found = {}
+    for entry in _entries(folder):
+        if entry.is_dir():
+            images = _images(Path(entry)) or _images(Path(entry, "images"))
+            if images:
+                found[entry.name] = images
+    return found
+
+
+def held_out_folders(root: Path) -> list[str]:
+    """Which of val/ and test/ there are with labels: Tiny-ImageNet's test/ has images/ alone, whose classes are secret."""
+    return [name for name in ("val", "test") if (root / name).is_dir() and not _is_unlabelled(root, name)]
+
+
+def _is_unlabelled(root: Path, name: str) -> bool:
+    folders = [entry.name for entry in _entries(root / name) if entry.is_dir()]
+    return folders == ["images"] and not _annotations(root / name).is_file() and not (root / "train" / "images").is_dir()
+
+
+def _annotations(folder: Path) -> Path:
+    return folder / f"{folder.name}_annotations.txt"
+
+
+def _annotated_images(annotations: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    try:
+        lines = annotations.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"dataset.root: {annotations} cannot be read ({error}).") from None
+    for number, line in enumerate(lines, 1):
+        name, _, rest = line.partition("\t")
+        label = rest.partition("\t")[0]
+        path = annotations.parent / "images" / name
+        if not label or not path.is_file():
+            raise UserError(f"dataset.root: line {number} of {annotations} names no class, or no file of images/.")
+        found.setdefault(label, []).append(path)
+    return {label: sorted(found[label]) for label in sorted(found)}
+
+
+def _images(folder: Path) -> list[Path]:
+    return [Path(entry) for entry in _entries(folder) if Path(entry.name).suffix.lower() in EXTENSIONS]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name, without hidden files and folders: editors and file browsers keep images there."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"dataset.root: {printable(folder)} cannot be read ({error.strerror}).") from None
+
+
+def _check_classes(folder: Path, images: dict[str, list[Path]]) -> list[str]:
+    for name in images:
+        if printable(name) != name:
+            shown = printable(folder / name)
+            raise UserError(f"dataset.root: the folder {shown} has a name that cannot be printed; rename it.")
+    if len(images) == 1:
+        raise UserError(f"dataset.root: {folder} has images of one class only, {next(iter(images))}; at least two are needed.")
+    return list(images)
+
+
+def _split(folder: Path, images: dict[str, list[Path]], classes: list[str]) -> FileSplit:
     import numpy as np
 
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    unknown = sorted(set(found) - set(classes))
+    unknown = sorted(set(images) - set(classes)) if classes else []
     if unknown:
-        raise UserError(f"{folder} has classes that train/ lacks: {', '.join(unknown[:5])}; dataset.root is inconsistent.")
-    paths, labels = [], []
-    for label, name in enumerate(classes):
-        if name in found:
-            images = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in EXTENSIONS)
-            paths += images
-            labels += [label] * len(images)
-    if not paths:
+        names = ", ".join(map(printable, unknown[:5]))
+        raise UserError(f"{folder} has classes that train/ lacks: {names}; dataset.root is inconsistent.")
+    if not images:
         raise UserError(f"dataset.root: {folder} holds no images (class folders with {', '.join(sorted(EXTENSIONS))}).")
+    paths = [path for name in classes for path in images.get(name, [])]
+    labels = [label for label, name in enumerate(classes) for _ in images.get(name, [])]
     return FileSplit(paths, np.asarray(labels, dtype=np.int64))
 
 
 @functools.lru_cache
 def _count_images(folder: Path) -> int:
     """Images in class folders; counted once for all cells of a sweep."""
-    return sum(path.suffix.lower() in EXTENSIONS for path in folder.glob("*/*"))
+    return sum(map(len, labelled_images(folder).values()))
 
 
 def _take(split: FileSplit, index) -> FileSplit:  # type: ignore[no-untyped-def]

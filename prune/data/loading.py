@@ -66,6 +66,9 @@ class Loader(ABC):
                 labels = torch.cat([labels, labels.new_full((missing,), PADDING_LABEL)])
             yield images, labels
 
+    def close(self) -> None:  # noqa: B027  (most loaders hold nothing)
+        """The run is over: let go of what outlives a pass over the data."""
+
     @abstractmethod
     def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
         """The epoch's augmented batches from step `start` on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,14 @@ def data_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> Da
         UserError: if the content has changed since the first start, or an image cannot be decoded (it is named).
     """
     fingerprint = dataset.fingerprint()
-    stored = read_json(path)
+    stored = _stored(path)
     if stored is not None:
-        if stored["fingerprint"] != fingerprint:
+        if stored.fingerprint != fingerprint:
             raise UserError(
-                f"dataset.root={dataset.options.root} has changed since this run began; restore its files, or set another name."
+                f"dataset.root={dataset.options.root} has changed since this run began"
+                f"{_other_classes(stored.classes, splits.classes)}; restore its files, or set another name."
             )
-        return DataFacts(**stored)
+        return stored
     if isinstance(splits.train, ArraySplit):
         mean, std = _moments([splits.train.images])
     else:
@@ -38,6 +39,26 @@ def data_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> Da
     facts = DataFacts(mean, std, splits.classes, fingerprint)
     write_json(path, asdict(facts))
     return facts
+
+
+def _stored(path: Path) -> DataFacts | None:
+    """What the run's first start found; None if there is no such file, or it says nothing that makes sense."""
+    stored = read_json(path)
+    if not isinstance(stored, dict) or set(stored) != {field.name for field in fields(DataFacts)}:
+        return None
+    facts = DataFacts(**stored)
+    numbers = all(
+        isinstance(values, list) and all(isinstance(value, float) for value in values) for values in (facts.mean, facts.std)
+    )
+    names = isinstance(facts.classes, list) and all(isinstance(name, str) for name in facts.classes)
+    return facts if numbers and names and isinstance(facts.fingerprint, str | None) else None
+
+
+def _other_classes(before: list[str], after: list[str]) -> str:
+    """What to say of classes that came and went."""
+    parts = [("it lacks", sorted(set(before) - set(after))), ("it has the new", sorted(set(after) - set(before)))]
+    said = [f"{verb} class{'es' * (len(names) > 1)} {', '.join(names[:5])}" for verb, names in parts if names]
+    return f" ({' and '.join(said)})" if said else ""
 
 
 def _moments(arrays: Any) -> tuple[list[float], list[float]]:
@@ -68,8 +89,11 @@ def _file_moments(splits: Splits, options: Any, workers: int) -> tuple[list[floa
         batches: list[list[Key]] = [
             [(int(index), None) for index in picked[at : at + 256]] for at in range(0, len(picked), 256)
         ]
-        for images, _ in stream.read(batches):
-            yield images.numpy()
+        try:
+            for images, _ in stream.read(batches):
+                yield images.numpy()
+        finally:
+            stream.close()
 
     moments = _moments(decoded(splits.train))
     for split in (splits.val, splits.test):

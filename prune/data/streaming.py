@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,12 @@ from torchvision.transforms.v2 import functional as F
 
 from prune.base.errors import UserError
 from prune.base.seeding import derive
-from prune.data.base import DataFacts, FileSplit, Splits
+from prune.base.text import printable
+from prune.base.trouble import first_line
+from prune.data.base import SPLITS, DataFacts, FileSplit, Splits
 from prune.data.folder import FolderAugment, ImageFolderOptions
 from prune.data.loading import Batch, Loader
+from prune.data.workers import Leash
 
 Key = tuple[int, tuple[int, int, int] | None]
 """(image index, (seed, state, epoch)) of an augmented image, or (image index, None) of a plain one."""
@@ -45,8 +47,8 @@ class DecodedImages(Dataset[Any]):
         try:
             with Image.open(path) as file:
                 image = file.convert("RGB" if self.options.channels == 3 else "L")
-        except (OSError, ValueError, SyntaxError) as error:  # what PIL raises for damaged files
-            return Broken(path, str(error))
+        except Exception as error:  # PIL's decoders raise whatever they stumble over in a damaged or hostile file
+            return Broken(path, first_line(error))
         size = self.options.size
         if draw_from is None:
             image = _fit(image, size)
@@ -60,7 +62,7 @@ def _fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The largest centred part with the wanted proportions, resized."""
     height, width = size
     scale = min(image.height / height, image.width / width)
-    part = [round(height * scale), round(width * scale)]
+    part = [max(1, round(height * scale)), max(1, round(width * scale))]
     return F.resize(F.center_crop(image, part), list(size), interpolation=InterpolationMode.BICUBIC)
 
 
@@ -87,12 +89,6 @@ def _collate(items: list[tuple[Tensor, int] | Broken]) -> Batch | Broken:
         if isinstance(item, Broken):
             return item
     return torch.stack([item[0] for item in items]), torch.tensor([item[1] for item in items])  # type: ignore[index]
-
-
-def _quiet_worker(_: int) -> None:
-    """Leave signals that ask the run to stop to the main process, which ends the step and saves first."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
 
 
 class _Plan:
@@ -122,7 +118,11 @@ class StreamingLoader(Loader):
         workers: int,
     ):
         super().__init__(splits, facts, batch_size, seed, device)
-        self.streams = {name: Stream(splits.of(name), options, workers, device) for name in ("train", "val", "test")}
+        self.streams = {name: Stream(splits.of(name), options, workers, device) for name in SPLITS}
+
+    def close(self) -> None:
+        for stream in self.streams.values():
+            stream.close()
 
     def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
         draw_from = (self.seed, state, epoch)
@@ -140,14 +140,14 @@ class StreamingLoader(Loader):
 
 
 class Stream:
-    """Reads uint8 batches of one split.
+    """Reads uint8 batches of one split. Its worker processes live until it is closed, or this process ends.
 
     Raises:
         UserError: naming the file, if an image cannot be decoded.
     """
 
     def __init__(self, split: FileSplit, options: ImageFolderOptions, workers: int, device: torch.device):
-        self.plan = _Plan()
+        self.plan, self.leash = _Plan(), Leash()
         self.loader: DataLoader[Any] = DataLoader(
             DecodedImages(split, options),
             batch_sampler=self.plan,
@@ -155,12 +155,16 @@ class Stream:
             persistent_workers=workers > 0,
             collate_fn=_collate,
             pin_memory=device.type == "cuda",
-            worker_init_fn=_quiet_worker,
+            worker_init_fn=self.leash.follow,
         )
 
     def read(self, batches: list[list[Key]]) -> Iterator[Batch]:
         self.plan.batches = batches
         for batch in self.loader:
             if isinstance(batch, Broken):
-                raise UserError(f"dataset.root: {batch.path} cannot be decoded ({batch.reason}).")
+                raise UserError(f"dataset.root: {printable(batch.path)} cannot be decoded ({printable(batch.reason)}).")
             yield batch
+
+    def close(self) -> None:
+        """End the worker processes, also in the middle of a pass."""
+        self.leash.release()

@@ -7,30 +7,33 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
 from prune.base.errors import Preempted, UserError
-from prune.base.files import read_json
 from prune.base.logs import FILE_ONLY, log_file
+from prune.base.trouble import disk_is_full, in_words, memory_is_short, worker_was_killed
 from prune.config.schema import RunConfig
 from prune.engine.stop import Stop
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import run_directory
 from prune.rundir.lock import RunLock
+from prune.rundir.reader import is_finished, read_run
 from prune.rundir.status import Heartbeat, StatusFile
 
 log = logging.getLogger(__name__)
 
 
+Ending = Literal["done", "already done", "failed", "preempted"]
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended. `error` is one sentence when it failed; `signals` are those that asked it to stop."""
+    """How a cell ended. `error` is one sentence when it failed; `signals` are those that asked it to stop, perhaps too late."""
 
     directory: RunDirectory
-    status: Literal["done", "already done", "failed", "preempted"]
+    status: Ending
     error: str | None = None
     signals: frozenset[signal.Signals] = frozenset()
 
@@ -39,18 +42,17 @@ def run_cell(config: RunConfig) -> Outcome:
     """Run one cell to its end, from wherever it stands. Never raises for what goes wrong in the run itself."""
     directory = run_directory(config)
     try:
-        directory.check_format()
-    except UserError as error:
-        return Outcome(directory, "failed", str(error))
-    if (read_json(directory.status) or {}).get("status") == "done":
-        log.info("%s is done already; nothing to do", directory.path)
-        return Outcome(directory, "already done")
-    try:
+        directory.check()
+        if is_finished(read_run(directory.path, config.model_dump(mode="json"))):
+            log.info("%s is done already; nothing to do", directory.path)
+            return Outcome(directory, "already done")
         _make(directory)
         with RunLock(directory.lock) as lock, log_file(directory.log), Stop() as stop:
             return _run_locked(config, directory, lock, stop)
     except UserError as error:  # before the lock was ours: nothing may be written here
         return Outcome(directory, "failed", str(error))
+    except OSError as error:
+        return Outcome(directory, "failed", f"{in_words(error, directory.path)}.")
 
 
 def _make(directory: RunDirectory) -> None:
@@ -64,47 +66,51 @@ def _make(directory: RunDirectory) -> None:
 
 def _run_locked(config: RunConfig, directory: RunDirectory, lock: RunLock, stop: Stop) -> Outcome:
     status = StatusFile(directory.status)
+    error, trace = None, None
     try:
-        with _full_disk_explained(directory):
-            directory.write_config(config.model_dump(mode="json"))
-            _execute(config, directory, lock, status, stop)
-    except Preempted as error:
-        log.warning("stopped by %s; saved. The same command goes on from here.", error)
-        status.update(status="preempted")
-        return Outcome(directory, "preempted", signals=frozenset(stop.received))
+        directory.write_config(config.model_dump(mode="json"))
+        _execute(config, directory, lock, status, stop)
+        status.update(status="done")
+        word: Ending = "done"
+    except Preempted as signal_name:
+        log.warning("stopped by %s; saved. The same command goes on from here.", signal_name)
+        word = "preempted"
     except KeyboardInterrupt:  # the second Ctrl-C: at once, without saving
-        status.update(status="preempted")
+        _record(status, "preempted", None, None)
         raise
-    except Exception as error:
-        known = isinstance(error, UserError)
-        text = str(error) if known else f"{type(error).__name__}: {error}"
+    except Exception as problem:
+        word, error = "failed", _sentence(problem, directory)
+        if error is None:
+            error, trace = f"{type(problem).__name__}: {problem}", traceback.format_exc()
         # The sentence is shown once, at the end; a traceback is for the log alone.
-        log.error("%s", text, exc_info=None if known else error, extra=FILE_ONLY)
-        _record_failure(status, text, None if known else traceback.format_exc())
-        return Outcome(directory, "failed", text)
-    status.update(status="done")
-    return Outcome(directory, "done")
+        log.error("%s", error, exc_info=problem if trace else None, extra=FILE_ONLY)
+    if word != "done":
+        _record(status, word, error, trace)
+    return Outcome(directory, word, error, frozenset(stop.received))
 
 
 def _execute(config: RunConfig, directory: RunDirectory, lock: RunLock, status: StatusFile, stop: Stop) -> None:
     # Here begins what needs torch.
     from prune.engine.environment import about_this_start, threads_for
     from prune.engine.job import prepare
+    from prune.engine.recover import find_progress
     from prune.engine.run import Run
     from prune.engine.tracker import make_tracker
     from prune.engine.watch import Watcher
 
-    threads = threads_for(config, status)
-    status.start(about_this_start(config, status, threads))
     log.info("run directory: %s", directory.path)
     with ExitStack() as stack:
         stack.enter_context(Heartbeat(lock.beat, status.update))
-        job = prepare(config, directory, stop, threads)
+        progress = find_progress(config, directory)
+        threads = threads_for(config, status, progress.threads)
+        status.start(about_this_start(config, status, threads))
+        job = prepare(config, directory, stop, threads, progress.files)
+        stack.callback(job.loader.close)
         tracker = make_tracker(config, directory)
         watcher = stack.enter_context(Watcher(job, status, tracker))
         outcome = "failed"
         try:
-            Run(job, watcher).execute()
+            Run(job, watcher, progress).execute()
             outcome = "done"
         except Preempted:
             outcome = "preempted"
@@ -113,21 +119,24 @@ def _execute(config: RunConfig, directory: RunDirectory, lock: RunLock, status: 
             tracker.finish(outcome)
 
 
-@contextmanager
-def _full_disk_explained(directory: RunDirectory) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise UserError(
-            f"the disk of {directory.path} is full ({error.strerror}); the last good checkpoint is kept, and the same command "
-            "goes on from it once there is room."
-        ) from None
+def _sentence(problem: Exception, directory: RunDirectory) -> str | None:
+    """What went wrong, for whoever can put it right; None for a fault of the program."""
+    if isinstance(problem, UserError):
+        return str(problem)
+    words = in_words(problem, directory.path)
+    if words is None:
+        return None
+    if disk_is_full(problem):
+        return f"{words}; the last good checkpoint is kept, and the same command goes on from it once there is room."
+    if memory_is_short(problem):
+        return f"{words}; lower optim.batch_size, hardware.eval_batch_size or hardware.workers, or give the run more memory."
+    if worker_was_killed(problem):
+        return f"{words}; most often memory is short: lower hardware.workers, and the same command goes on."
+    return f"{words}; the same command goes on once that is put right."
 
 
-def _record_failure(status: StatusFile, error: str, trace: str | None) -> None:
+def _record(status: StatusFile, word: str, error: str | None, trace: str | None) -> None:
     try:
-        status.update(status="failed", error=error, traceback=trace)
+        status.update(status=word, error=error, traceback=trace)
     except OSError as problem:  # the very disk may be full; the log and the exit code still tell
         log.error("status.json could not be written (%s)", problem.strerror)

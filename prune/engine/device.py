@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from prune.base.errors import UserError
+from prune.base.machine import cpu_model
 
 
 def choose_device(wanted: str, option: str = "hardware.device=") -> torch.device:
@@ -28,6 +29,11 @@ def choose_device(wanted: str, option: str = "hardware.device=") -> torch.device
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"{option}{wanted} is not there: this machine has {torch.cuda.device_count()} CUDA devices.")
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """The device's own name, for records."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({cpu_model()})"
 
 
 def set_precision(precision: str) -> None:

@@ -7,25 +7,26 @@ from typing import Any
 
 import prune
 from prune.base.commit import commit
-from prune.base.machine import cpu_count, cpu_model
+from prune.base.machine import cpu_count
 from prune.base.registries import ARCHITECTURES, CRITERIA, DATASETS, METHODS
 from prune.config.schema import RunConfig
-from prune.engine.device import choose_device
+from prune.engine.device import choose_device, device_name
 from prune.pruning.options import ScoredOptions
 from prune.rundir.status import StatusFile
 
 log = logging.getLogger(__name__)
 
 
-def threads_for(config: RunConfig, status: StatusFile) -> int:
+def threads_for(config: RunConfig, status: StatusFile, first: int = 0) -> int:
     """CPU threads of this start: as asked for, else as at the run's first start, else all cores.
 
     Results depend on the number of threads, so a change within a run is logged and flagged in status.json.
+
+    Args:
+        first: the threads of the run's first start; 0 if this is it.
     """
-    starts = status.starts
-    first = starts[0]["threads"] if starts else None
     threads = config.hardware.threads or first or cpu_count()
-    if first is not None and threads != first:
+    if first and threads != first:
         _flag(status, f"CPU threads changed from {first} to {threads}: results may differ in the last digits")
     return threads
 
@@ -43,7 +44,7 @@ def about_this_start(config: RunConfig, status: StatusFile, threads: int) -> dic
         "version": prune.__version__,
         "commit": commit(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({cpu_model()})",
+        "device": device_name(device),
         "precision": config.optim.precision,
         "threads": threads,
         "compile": config.hardware.compile,

@@ -22,6 +22,7 @@ from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.pruning.budget import StateBudget
 from prune.pruning.keepset import KeepSet
+from prune.rundir.digests import Digests
 from prune.rundir.directory import RunDirectory
 from prune.rundir.pretrained import check_weights
 from prune.rundir.rewind import RewindPoints
@@ -35,6 +36,7 @@ class Job:
 
     config: RunConfig
     directory: RunDirectory
+    digests: Digests
     stop: Stop
     device: torch.device
     architecture: Architecture
@@ -53,17 +55,18 @@ class Job:
             architecture=self.architecture,
             budget=self.budgets[index],
             loader=self.loader,
-            rewind_points=RewindPoints(self.directory),
+            rewind_points=RewindPoints(self.digests),
             device=self.device,
             forward=forward,
         )
 
 
-def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int) -> Job:
+def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int, files: dict[str, str] | None = None) -> Job:
     """Build the job.
 
     Args:
         threads: CPU threads to compute with; results depend on it.
+        files: the digests of what the run has written so far, to which the job adds (see `Digests`).
 
     Raises:
         UserError: for a device that is not there, data that is missing or broken, or keys that do not fit the data.
@@ -78,4 +81,5 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     method.prepare(loader.steps_per_epoch)
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
-    return Job(config, directory, stop, device, architecture, facts, loader, method, config.budgets())
+    digests = Digests(directory, {} if files is None else files)
+    return Job(config, directory, digests, stop, device, architecture, facts, loader, method, config.budgets())

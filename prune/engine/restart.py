@@ -7,37 +7,17 @@ import time
 
 from prune.architectures.build import build_model, restore_model
 from prune.base.errors import UserError
-from prune.base.files import read_json, read_jsonl, remove_unfinished, sha256, write_jsonl
+from prune.base.files import read_json
 from prune.engine import memory
 from prune.engine.job import Job
 from prune.engine.state import PruningState
 from prune.pruning.keepset import KeepSet
 from prune.pruning.options import rewind_epoch
-from prune.pruning.schedule import epochs_before
-from prune.rundir.checkpoint import Progress, load_last, read_run_memory, read_tensors
-from prune.rundir.format import check_format
+from prune.rundir.checkpoint import Progress
+from prune.rundir.directory import RunDirectory
 from prune.rundir.pretrained import remember_weights
 
 log = logging.getLogger(__name__)
-
-
-def find_progress(job: Job) -> Progress:
-    """The run's position: from last.pt, else from the newest complete state, else the start.
-
-    Both jsonl files are rewritten to say exactly what the position says, and files that a kill left half-written are removed.
-    """
-    directory = job.directory
-    remove_unfinished(directory.checkpoints)
-    progress = load_last(directory)
-    if progress is None:
-        progress = _from_complete_states(job)
-    if progress is None:
-        progress = Progress()
-    elif progress.state < job.config.schedule.states:
-        log.info("resuming at state %d, epoch %d, step %d", progress.state, progress.epoch, progress.step)
-    write_jsonl(directory.metrics, progress.metrics)
-    write_jsonl(directory.states, progress.states)
-    return progress
 
 
 def begin_state(job: Job, progress: Progress, before: PruningState | None = None) -> PruningState:
@@ -62,7 +42,7 @@ def begin_state(job: Job, progress: Progress, before: PruningState | None = None
 def _present_state(job: Job, progress: Progress, before: PruningState | None) -> PruningState:
     """The state with its model and what the states before left to it."""
     if not progress.model:
-        return _first_state(job)
+        return _first_state(job, progress)
     alive = KeepSet.from_lists(progress.alive)
     if before is None:
         state = job.state(progress.state, restore_model(job.architecture, alive.counts(), progress.model, job.device), alive)
@@ -77,9 +57,10 @@ def _present_state(job: Job, progress: Progress, before: PruningState | None) ->
     return state
 
 
-def _first_state(job: Job) -> PruningState:
+def _first_state(job: Job, progress: Progress) -> PruningState:
     model = build_model(job.architecture, job.config.seed).to(job.device)
     remember_weights(job.config, job.directory)
+    remember_facts(job.directory, progress)
     state = job.state(0, model, KeepSet.dense(job.architecture.structure))
     if "init" in job.config.method.rewind_points:
         state.rewind_points.write("init", state.tensors())
@@ -94,52 +75,25 @@ def capture_rewind_point(state: PruningState, epoch: int) -> None:
                 state.rewind_points.write(point, state.tensors())
 
 
+def remember_facts(directory: RunDirectory, progress: Progress) -> None:
+    """Have the checkpoint hold what was found at first start."""
+    progress.facts = {path.name: read_json(path) for path in (directory.data, directory.weights) if path.exists()}
+
+
 def _ensure_rewind_points(job: Job, state: PruningState) -> None:
-    """After state 0 the rewind points must be there; `init` can be made again from the configuration, `epoch:K` cannot."""
-    for point in job.config.method.rewind_points if state.index else ():
-        if state.rewind_points.has(point):
+    """The points that were written must be there, and after state 0 all; `init` can be made again, `epoch:K` cannot."""
+    points = state.rewind_points
+    for name in job.config.method.rewind_points:
+        written = job.digests.of(points.path(name)) is not None
+        if points.has(name) or not (written or state.index):
             continue
-        if point != "init":
+        if name != "init":
             raise UserError(
-                f"{state.rewind_points.path(point)} is missing and method.rewind={point} cannot be made again; set another "
-                "name to start afresh."
+                f"{points.path(name)} is missing or damaged and method.rewind={name} cannot be made again; restore it, or set "
+                "another name to start afresh."
             )
-        log.warning("the rewind point is missing; made again from the configuration")
-        state.rewind_points.write(point, build_model(job.architecture, job.config.seed).state_dict())
-
-
-def _from_complete_states(job: Job) -> Progress | None:
-    """The start of the state after the newest whose files and lines are all there."""
-    states, metrics = read_jsonl(job.directory.states), read_jsonl(job.directory.metrics)
-    for index in reversed(range(len(states))):
-        folder = job.directory.state(index)
-        about, final = read_json(job.directory.manifest(index)), folder / "final.safetensors"
-        lines = [line for line in metrics if line["state"] <= index]
-        expected = epochs_before(vars(job.config.schedule), index + 1)
-        if about is None or not final.exists() or len(lines) != expected:
-            continue
-        check_format(job.directory.manifest(index), about.get("format"))
-        memories = job.directory.run_memory(index)
-        damaged = [
-            path
-            for path, name in ((final, "final"), (memories, "run_memory"))
-            if name in about["sha256"] and not (path.exists() and sha256(path) == about["sha256"][name])
-        ]
-        if damaged:
-            log.warning("%s is missing or damaged (its checksum does not match)", damaged[0])
-            continue
-        log.warning("no whole last.pt; going on from the final model of state %d", index)
-        return Progress(
-            state=index + 1,
-            metrics=lines,
-            states=states[: index + 1],
-            alive={name: group["kept"] for name, group in about["groups"].items()},
-            run_memory=read_run_memory(job.directory, index),
-            model=read_tensors(final),
-        )
-    if states:
-        log.warning("no whole last.pt and no complete state's model; starting afresh")
-    return None
+        log.warning("%s is missing or damaged; made again from the configuration", points.path(name))
+        points.write(name, build_model(job.architecture, job.config.seed).state_dict())
 
 
 def _announce(state: PruningState) -> None:

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from prune.base.errors import Preempted, TrainingFailed
@@ -15,11 +16,12 @@ from prune.engine import memory
 from prune.engine.job import Job
 from prune.engine.method import Method
 from prune.engine.outcome import Tested, check_finite, state_line
-from prune.engine.restart import begin_state, capture_rewind_point, find_progress
+from prune.engine.restart import begin_state, capture_rewind_point, remember_facts
 from prune.engine.state import PruningState
 from prune.engine.train import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.watch import Watcher
-from prune.rundir.checkpoint import save_last, save_state, trim_states
+from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_last, save_state
+from prune.rundir.digests import write_checksums
 from prune.rundir.manifest import describe_state
 from prune.rundir.predictions import save_predictions
 
@@ -30,11 +32,11 @@ class Run:
     Args:
         job: what does not change.
         watcher: is told of steps, epochs and states (progress bar, status.json, W&B).
+        progress: where it stands.
     """
 
-    def __init__(self, job: Job, watcher: Watcher):
-        self.job, self.watcher = job, watcher
-        self.progress = find_progress(job)
+    def __init__(self, job: Job, watcher: Watcher, progress: Progress):
+        self.job, self.watcher, self.progress = job, watcher, progress
         self._saved = time.monotonic()
 
     def execute(self) -> None:
@@ -45,12 +47,15 @@ class Run:
             TrainingFailed: if a loss or a weight is not finite; the last good checkpoint stays.
         """
         self.watcher.begin(self.progress)
+        if not self.progress.begun:
+            self.write_first()
         state: PruningState | None = None
         while self.progress.state < self.job.config.schedule.states:
             self.job.stop.check()
             state = begin_state(self.job, self.progress, state)
             self.train(state)
             self.finish(state)
+        write_checksums(self.job.directory, self.progress.files)
 
     def train(self, state: PruningState) -> None:
         """The state's epochs, from the one in progress on."""
@@ -136,15 +141,18 @@ class Run:
         state.seconds += time.monotonic() - began
         line = state_line(state, tested)
         remembered = memory.pack(state.run_memory, "state.run_memory") if state.run_memory else None
-        save_predictions(job.directory, state.index, tested.predictions)
-        save_state(job.directory, state.index, final, state.best["tensors"], self.manifest(state, line), remembered)
         self.progress.states.append(line)
+        save_predictions(job.digests, state.index, tested.predictions)
+        save_state(job.digests, state.index, final, state.best["tensors"], self.manifest(state, line), remembered)
         self.progress.state, self.progress.epoch, self.progress.step = state.index + 1, 0, 0
         self.progress.alive, self.progress.model, self.progress.live = state.alive.to_lists(), final, None
         self.progress.run_memory = remembered
+        old = outdated(job.directory, state.index, job.config.checkpoint.keep)
+        for path in old:
+            job.digests.forget(path)
         self.write()
         append_jsonl(job.directory.states, line)
-        trim_states(job.directory, state.index, job.config.checkpoint.keep)
+        remove(old)
         self.watcher.state(line, job.directory.state(state.index))
 
     def test(self, state: PruningState, final: dict[str, Tensor]) -> Tested:
@@ -170,7 +178,8 @@ class Run:
         """What pruned.json says of the state's models."""
         job = self.job
         name, kept = job.directory.path.name, state.alive.to_lists()
-        return describe_state(job.config, job.architecture, job.facts, name, kept, line)
+        about = describe_state(job.config, job.architecture, job.facts, name, kept, line)
+        return {**about, "resume": resume_facts(self.progress)}
 
     # ---- saving ----------------------------------------------------------------------------------------------------
 
@@ -187,6 +196,12 @@ class Run:
         spacing = self.job.config.checkpoint.every_seconds
         if self.job.stop.requested is not None or time.monotonic() - self._saved >= spacing:
             self.write()
+
+    def write_first(self) -> None:
+        """The run begins: from now on last.pt says what was found in the data and how many threads there were."""
+        self.progress.threads = torch.get_num_threads()
+        remember_facts(self.job.directory, self.progress)
+        self.write()
 
     def write(self) -> None:
         save_last(self.job.directory, self.progress)

@@ -12,7 +12,7 @@ from torch import nn
 
 from prune.base.errors import UserError
 from prune.base.files import write_json
-from prune.base.machine import cpu_model
+from prune.engine.device import device_name
 from prune.export.loading import load_state
 from prune.export.locate import StateModel
 from prune.export.timing import make_engine, measure, torch_threads
@@ -98,7 +98,7 @@ def machine(settings: Settings) -> dict[str, Any]:
     """What the times hold for."""
     device = settings.device
     about = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({cpu_model()})",
+        "device": device_name(device),
         "threads": settings.threads,
         "torch": torch.__version__,
     }

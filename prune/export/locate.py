@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prune.base.errors import UserError
-from prune.rundir.directory import RunDirectory, run_folders
+from prune.rundir.directory import RunDirectory
 from prune.rundir.manifest import FILE
+from prune.rundir.reader import run_folders
 
 WHICH = ("best", "final")
 
@@ -57,7 +58,8 @@ def locate(path: str | Path, which: str = "best") -> StateModel:
 def last_state(run: Path) -> Path | None:
     """The folder of a run's last finished state; None without one. A state's manifest is written last, so it marks the end."""
     finished = [manifest.parent for manifest in RunDirectory(run).checkpoints.glob(f"state_*/{FILE}")]
-    return max(finished, key=lambda folder: int(folder.name.removeprefix("state_")), default=None)
+    numbers = {folder.name.removeprefix("state_"): folder for folder in finished}  # beside others, such as state_01_backup
+    return max((item for item in numbers.items() if item[0].isdecimal()), key=lambda item: int(item[0]), default=("", None))[1]
 
 
 def locate_all(paths: list[Path], which: str) -> tuple[list[StateModel], list[Path]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from prune.base.text import ranges
 from prune.report.statistics import outliers
-from prune.report.study import ACCURACY, Run, Study, Variant
+from prune.report.study import ACCURACY, CHOOSING, PRUNED_PARAMETERS, Run, Study, Variant
 from prune.report.text import number, signed
 from prune.report.variants import dataset_of, same_setting
 
@@ -46,6 +46,7 @@ def find(study: Study) -> list[Anomaly]:
         found += _outliers(study, variant)
     found += _state_zero(study)
     found += _coverage(study)
+    found += _predictions(study)
     found += _environments(study)
     found += _files(study)
     order = get_args(Kind)
@@ -106,9 +107,6 @@ def _finished_state(run: Run, line: dict[str, Any], epochs: dict[int, set[int]],
     missing = set(range(run.record.epochs_of(state))) - epochs.get(state, set())
     if missing:
         yield Anomaly("numbers", f"metrics.jsonl lacks its epochs {ranges(missing)}", **about, state=state)
-    value = line.get(ACCURACY)
-    if value is None or not math.isfinite(value):
-        yield Anomaly("numbers", f"its {ACCURACY} is {value}; no table counts it", **about, state=state)
     before, after = line.get("val_accuracy_before_removal"), line.get("val_accuracy_after_removal")
     ratio = line.get("marked_norm_ratio")
     kept = "" if ratio is None else f"; the marked units had {100 * ratio:.2g} % of their norm left"
@@ -147,18 +145,19 @@ def _risen(before: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
 
 
 def _outliers(study: Study, variant: Variant) -> Iterator[Anomaly]:
-    """Accuracies of pruned (or later dense) states far outside their neighbours, run by run.
+    """Validation accuracies of pruned (or later dense) states far outside their neighbours, run by run.
 
-    State 0 is left out: a schedule may jump after it.
+    Never test accuracies: what is flagged is left out of a second mean, and test may choose nothing. State 0 is left out: a
+    schedule may jump after it.
     """
     for run in variant.runs:
-        lines = {s: line for s, line in run.lines.items() if s >= 1 and _finite(line.get(ACCURACY))}
+        lines = {s: line for s, line in run.lines.items() if s >= 1 and _finite(line.get(CHOOSING))}
         states = list(lines)
-        rates = [float(lines[state].get("rate") or 0.0) for state in states]
-        for found in outliers(rates, [float(lines[state][ACCURACY]) for state in states]):
+        gone = [run.pruned(state).get(PRUNED_PARAMETERS, 0.0) for state in states]
+        for found in outliers(gone, [float(lines[state][CHOOSING]) for state in states]):
             state = states[found.position]
             expected = f"{number(found.low)} to {number(found.high)} %"
-            message = f"accuracy {number(found.value)} % is far outside its neighbours ({expected})"
+            message = f"validation accuracy {number(found.value)} % is far outside its neighbours ({expected})"
             yield Anomaly("outlier", message, variant.dataset, variant.label, run.key, state)
 
 
@@ -179,7 +178,7 @@ def _state_zero(study: Study) -> Iterator[Anomaly]:
                 message = (
                     f"state 0 prunes nothing, so {first.label} and {second.label} should agree in it; with seed {example} they "
                     f"have {number(ours[example])} and {number(theirs[example])} % (seeds {ranges(unequal)} differ: other "
-                    "hardware, versions or threads?)"
+                    "hardware, versions or threads, or a method that acts in state 0?)"
                 )
                 yield Anomaly("comparison", message, first.dataset, state=0)
 
@@ -197,8 +196,34 @@ def _coverage(study: Study) -> Iterator[Anomaly]:
                 yield Anomaly("comparison", message, dataset, variant.label)
 
 
-ENVIRONMENT = ("torch", "device", "precision", "threads")
+def _predictions(study: Study) -> Iterator[Anomaly]:
+    """Finished states whose predictions cannot be used, run by run; a study that has none at all has a note on it instead."""
+    usable = {(run.key, s): study.correct(run, s) is not None for run in study.runs for s in _with_accuracy(run)}
+    if not any(usable.values()):
+        return
+    for run in study.runs:
+        missing = [state for state in _with_accuracy(run) if not usable[run.key, state]]
+        if missing:
+            message = (
+                f"predictions/ lacks state {ranges(missing)}, or does not give the accuracy in states.jsonl: the test images' "
+                "part in the error is a bound there"
+            )
+            yield Anomaly("files", message, dataset_of(run.settings), run=run.key)
+
+
+def _with_accuracy(run: Run) -> list[int]:
+    return [state for state, line in run.lines.items() if _finite(line.get(ACCURACY))]
+
+
+ENVIRONMENT = ("version", "torch", "device", "precision", "threads", "compile", "world_size", "plugins")
 """What each start says about itself that may change a number in its last digits."""
+
+
+def in_words(value: Any) -> str:
+    """What a start says of itself: plug-ins by key and version, truth values as in a configuration."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {version}" for key, version in value.items()) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _environments(study: Study) -> Iterator[Anomaly]:
@@ -206,13 +231,13 @@ def _environments(study: Study) -> Iterator[Anomaly]:
     for run in study.runs:
         starts = [start for start in run.record.status.get("starts") or [] if isinstance(start, dict)]
         for key in ENVIRONMENT:
-            values = list(dict.fromkeys(str(start[key]) for start in starts if start.get(key) is not None))
+            values = list(dict.fromkeys(in_words(start[key]) for start in starts if start.get(key) is not None))
             if len(values) > 1:
                 message = f"{key} changed between its starts: {' → '.join(values)}"
                 yield Anomaly("environment", message, dataset_of(run.settings), run=run.key)
         for key, by_value in seen.items():
             if starts and starts[-1].get(key) is not None:
-                by_value.setdefault(str(starts[-1][key]), []).append(run.key)
+                by_value.setdefault(in_words(starts[-1][key]), []).append(run.key)
     for key, by_value in seen.items():
         if len(by_value) > 1:
             parts = "; ".join(f"{value}: {' '.join(keys)}" for value, keys in sorted(by_value.items()))
@@ -220,6 +245,9 @@ def _environments(study: Study) -> Iterator[Anomaly]:
 
 
 def _files(study: Study) -> Iterator[Anomaly]:
+    for run in study.runs:
+        for problem in run.record.problems:
+            yield Anomaly("files", problem.rstrip("."), dataset_of(run.settings), run=run.key)
     for path, why in study.unreadable.items():
         yield Anomaly("files", f"{path} could not be read and is in no table ({why})")
     for left_out, used in study.duplicates:

@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not formats or not set(formats) <= set(FORMATS):
         raise UserError(f"--format={arguments.format} must be a list of {', '.join(FORMATS)}.")
     # Plotting and data frames take a second to import: not for --help.
+    from prune.report.compare import check_baseline
     from prune.report.document import build
     from prune.report.findings import Findings
     from prune.report.load import load
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = sorted({variant.method for variant in study.variants} | {variant.label for variant in study.variants})
         if baseline not in known:
             raise UserError(f"--baseline={baseline} is in none of the runs; choose one of: {'; '.join(known)}.")
+        check_baseline(study, baseline)
     out = arguments.out or default_folder(sweeps)
     prepare(out)
     document = build(Findings(study, baseline))

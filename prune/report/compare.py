@@ -1,19 +1,22 @@
-"""Which variants are compared with which, and how they differ seed by seed."""
+"""Which variants are compared with which, and how they differ seed by seed and image by image."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from prune.report.statistics import Paired, paired
-from prune.report.study import ACCURACY, Study, Variant
+import numpy as np
+
+from prune.base.errors import UserError
+from prune.report.paired import Paired, Sampling, paired, sampling_by_accuracies, sampling_by_image
+from prune.report.study import ACCURACY, CHOOSING, Run, Study, Variant
 from prune.report.variants import NO_MATTER_TO_DENSE, distance, same_setting
 
-MOST_PAIRS = 10
-"""With more pairs than this on a dataset, only those with the reference (the baseline, else the first variant) are shown."""
+DENSE = "dense"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """Two variants of a dataset; differences are `first` minus `second`."""
 
@@ -25,84 +28,158 @@ class Pair:
         return f"{self.first.label} − {self.second.label}"
 
 
+def named(variant: Variant, baseline: str) -> bool:
+    """Whether `baseline` is a variant's method or its label."""
+    return baseline in (variant.method, variant.label)
+
+
+def check_baseline(study: Study, baseline: str) -> None:
+    """Raise `UserError` where `baseline` leaves open what is compared with what.
+
+    That is so if it names a method of which a dataset has configurations that differ in keys of the method's own; of dense runs
+    the one that rewinds alike is taken.
+    """
+    if baseline == DENSE:
+        return
+    for dataset in study.datasets:
+        chosen = [v for v in study.of(dataset) if named(v, baseline)]
+        if any(same_setting(a.settings, b.settings) for a, b in combinations(chosen, 2)):
+            labels = "; ".join(dict.fromkeys(v.label for v in chosen))
+            raise UserError(f"--baseline={baseline} is more than one configuration on {dataset}; choose one of: {labels}.")
+
+
 def baseline_of(study: Study, variant: Variant, baseline: str) -> Variant | None:
     """The variant that `variant` is measured against: the baseline's method (or label) under otherwise equal settings.
 
-    Where the baseline is `dense`, the keys of the pruning schedule may differ too: they change nothing in it.
+    Where the baseline is `dense`, the keys of the pruning schedule may differ too, for they change nothing in it. A run that
+    rewinds to the same point is preferred to one that does not rewind, and that to one that rewinds elsewhere.
     """
-    others = [v for v in study.of(variant.dataset) if baseline in (v.method, v.label) and v.label != variant.label]
-    ignored = NO_MATTER_TO_DENSE if baseline == "dense" else ()
+    if named(variant, baseline):
+        return None
+    others = [v for v in study.of(variant.dataset) if named(v, baseline)]
+    ignored = NO_MATTER_TO_DENSE if baseline == DENSE else ()
     for ignore in ((), ignored):
-        for other in others:
-            if same_setting(variant.settings, other.settings, ignore):
-                return other
+        fitting = [other for other in others if same_setting(variant.settings, other.settings, ignore)]
+        if fitting:
+            return min(fitting, key=lambda other: _unlike(variant, other))
     return None
 
 
-def pairs(study: Study, dataset: str, baseline: str) -> tuple[list[Pair], int]:
-    """The pairs to show for a dataset, and how many more there would be.
+def _unlike(variant: Variant, other: Variant) -> int:
+    """0 if they rewind alike, 1 if `other` does not rewind, 2 if it rewinds to another point."""
+    if rewind_of(variant) == rewind_of(other):
+        return 0
+    return 1 if rewind_of(other) == "none" else 2
+
+
+def rewind_of(variant: Variant) -> str:
+    """The point to which a variant's configuration rewinds."""
+    return str(variant.settings.get("method.rewind") or "none")
+
+
+def pairs(study: Study, dataset: str, baseline: str) -> list[Pair]:
+    """The pairs of a dataset's variants that are compared.
 
     A pair differs in one respect only: the method (all its keys), or one other key; or it is a variant and its baseline.
     """
-    variants = study.of(dataset)
     found = []
-    for first, second in combinations(variants, 2):
-        with_baseline = baseline_of(study, second, baseline) is first
-        if baseline_of(study, first, baseline) is second or with_baseline:
-            found.append(Pair(second, first) if with_baseline else Pair(first, second))
-        elif distance(first.settings, second.settings) == 1:
+    for first, second in combinations(study.of(dataset), 2):
+        if named(first, baseline) and not named(second, baseline):
+            first, second = second, first  # differences are what the others gain on the baseline
+        if baseline_of(study, first, baseline) is second or distance(first.settings, second.settings) == 1:
             found.append(Pair(first, second))
-    if len(found) <= MOST_PAIRS:
-        return found, 0
-    reference = next((v for v in variants if baseline in (v.method, v.label)), variants[0])
-    shown = [pair for pair in found if reference in (pair.first, pair.second)]
-    return shown, len(found) - len(shown)
+    return found
 
 
-def difference(study: Study, pair: Pair, state: int, column: str = ACCURACY) -> Paired | None:
-    """The paired difference of a column of `states` in one state."""
-    return paired(study.by_seed(pair.first, column, state), study.by_seed(pair.second, column, state))
+def difference(
+    study: Study, pair: Pair, states: int | Sequence[int], against: int | Sequence[int] | None = None,
+    without: Collection[tuple[str, int]] = (),
+) -> Paired | None:  # fmt: skip
+    """The paired difference of test accuracies, each averaged over some states; None if no seed has them all on both sides.
+
+    Args:
+        states: of the first variant (and of the second).
+        against: of the second, where they are others.
+        without: (run key, state) that do not count.
+    """
+    own, other = _states(states), _states(states if against is None else against)
+    first, second = _complete(study, pair.first, own, without), _complete(study, pair.second, other, without)
+    seeds = sorted(set(first) & set(second))
+    if not seeds:
+        return None
+    values = [{seed: _mean(study, v, seed, s) for seed in seeds} for v, s in ((pair.first, own), (pair.second, other))]
+    sides = [[(runs[seed], s) for seed in seeds] for runs, s in ((first, own), (second, other))]
+    return paired(values[0], values[1], _sampling(study, pair, sides, values))
+
+
+def _states(states: int | Sequence[int]) -> list[int]:
+    return [states] if isinstance(states, int) else list(states)
+
+
+def _complete(
+    study: Study, variant: Variant, states: Sequence[int], without: Collection[tuple[str, int]] = ()
+) -> dict[int, Run]:
+    """Seed → run, of the runs that have an accuracy in each of the states."""
+    return {
+        run.seed: run
+        for run in variant.runs
+        if all(run.seed in study.by_seed(variant, ACCURACY, state) and (run.key, state) not in without for state in states)
+    }
+
+
+def _mean(study: Study, variant: Variant, seed: int, states: Sequence[int]) -> float:
+    return sum(study.by_seed(variant, ACCURACY, state)[seed] for state in states) / len(states)
+
+
+def _sampling(
+    study: Study, pair: Pair, sides: list[list[tuple[Run, list[int]]]], values: Sequence[Mapping[int, float]]
+) -> Sampling | None:
+    """The test images' part in the error: from the predictions, else from the accuracies, else unknown."""
+    right = [[_right(study, run, states) for run, states in side] for side in sides]
+    known = [array for side in right for array in side if array is not None]
+    if len(known) == 2 * len(right[0]) and len({len(array) for array in known}) == 1:
+        half = len(known) // 2
+        return sampling_by_image(known[:half], known[half:])
+    images = study.test_images.get(pair.first.dataset)
+    if images is None:
+        return None
+    first, second = (sum(side.values()) / len(side) for side in values)
+    return sampling_by_accuracies(first, second, images)
+
+
+def _right(study: Study, run: Run, states: Sequence[int]) -> np.ndarray | None:
+    """For each test image the fraction of the states whose model was right."""
+    found = [right for state in states if (right := study.correct(run, state)) is not None]
+    return np.mean(found, axis=0) if len(found) == len(states) and len({len(right) for right in found}) == 1 else None
 
 
 def common_states(study: Study, pair: Pair) -> list[int]:
     """The states in which the pair shares at least one seed, ascending."""
-    return [s for s in study.finished(pair.first) if difference(study, pair, s) is not None]
+    return [state for state in study.finished(pair.first) if _paired_seeds(study, pair, state)]
 
 
 def decisive_state(study: Study, pair: Pair) -> int | None:
     """The latest of the states in which most seeds are paired: what conclusions are drawn from."""
-    states = common_states(study, pair)
-    counts = {state: _paired_seeds(study, pair, state) for state in states}
-    return max(states, key=lambda state: (counts[state], state), default=None)
+    counts = {state: _paired_seeds(study, pair, state) for state in common_states(study, pair)}
+    return max(counts, key=lambda state: (counts[state], state), default=None)
 
 
 def _paired_seeds(study: Study, pair: Pair, state: int) -> int:
     return len(set(study.by_seed(pair.first, ACCURACY, state)) & set(study.by_seed(pair.second, ACCURACY, state)))
 
 
-def mean_difference(study: Study, pair: Pair) -> tuple[Paired | None, list[int]]:
-    """The difference of each seed's mean over the pruned states (s ≥ 1) up to the decisive one, and those states.
-
-    Only seeds that have all those states on both sides count, so that every mean covers the same states.
-    """
+def pruned_states(study: Study, pair: Pair) -> list[int]:
+    """The pruned states (s ≥ 1) up to the decisive one, over which a pair's difference is averaged."""
     last = decisive_state(study, pair)
-    states = [s for s in common_states(study, pair) if last is not None and 1 <= s <= last]
-    if not states:
-        return None, []
-    means = [_means(study, variant, states) for variant in (pair.first, pair.second)]
-    return paired(means[0], means[1]), states
+    return [s for s in common_states(study, pair) if last is not None and 1 <= s <= last]
 
 
-def _means(study: Study, variant: Variant, states: list[int]) -> dict[int, float]:
-    values = {state: study.by_seed(variant, ACCURACY, state) for state in states}
-    seeds = set.intersection(*(set(value) for value in values.values()))
-    return {seed: sum(values[state][seed] for state in states) / len(states) for seed in seeds}
-
-
-def mean_over_states(study: Study, variant: Variant, column: str = ACCURACY) -> tuple[dict[int, float], list[int]]:
+def mean_over_states(study: Study, variant: Variant) -> tuple[dict[int, float], list[int]]:
     """Seed → mean over states 2 to the last that any run finished, for the runs that have them all; and those states."""
-    states = [state for state in study.finished(variant, column) if state >= 2]
-    return (_means(study, variant, states), states) if states else ({}, [])
+    states = [state for state in study.finished(variant) if state >= 2]
+    if not states:
+        return {}, []
+    return {seed: _mean(study, variant, seed, states) for seed in _complete(study, variant, states)}, states
 
 
 def best_state(study: Study, variant: Variant) -> int | None:
@@ -110,8 +187,7 @@ def best_state(study: Study, variant: Variant) -> int | None:
 
     Chosen on validation so that its test accuracy is not the maximum of many test accuracies.
     """
-    column = "val_accuracy_best"
-    values = {state: study.by_seed(variant, column, state) for state in study.finished(variant, column)}
+    values = {state: study.by_seed(variant, CHOOSING, state) for state in study.finished(variant, CHOOSING)}
     if not values:
         return None
     most = max(len(value) for value in values.values())

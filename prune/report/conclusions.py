@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from prune.base.text import ranges
-from prune.report import compare
+from prune.report import budgets
 from prune.report.anomalies import REMOVAL_POINTS
-from prune.report.findings import Findings
-from prune.report.statistics import Paired, summarise
+from prune.report.compare import DENSE, named, rewind_of
+from prune.report.findings import MOST_PAIRS, Findings, Result, Verdict
+from prune.report.paired import Paired
+from prune.report.statistics import summarise
 from prune.report.study import Variant
+from prune.report.tables.differences import corrected, unjudged
 from prune.report.tables.pruning import change
 from prune.report.tables.size import TOTAL, parameters_by_part, parts_kept
 from prune.report.tables.training import direction, end_of_state, last_epochs
-from prune.report.text import count, mean_std, number, signed
+from prune.report.text import NOTHING, count, mean_std, number, probability, signed
 
 GAP_POINTS = 20.0
 """A gap between train and validation accuracy (percentage points) worth a sentence."""
@@ -23,12 +26,12 @@ def conclude(findings: Findings, dataset: str) -> list[str]:
     variants = [v for v in study.of(dataset) if study.finished(v)]
     if not variants:
         return ["No run has finished a state yet, so there is nothing to compare."]
-    sentences = []
-    for variant in variants:
-        sentences += _against_baseline(findings, variant)
-    for pair in findings.pairs(dataset):
-        if findings.baseline_of(pair.first) is not pair.second and findings.baseline_of(pair.second) is not pair.first:
-            sentences += _between_methods(findings, pair)
+    results = findings.results(dataset)
+    against = [r for r in results if r.of_one_state and findings.baseline_of(r.pair.first) is r.pair.second]
+    sentences = [_comparison(findings, result) for result in against if result.pair.first.prunes]
+    sentences += [_comparison(findings, result) for result in results if not result.of_one_state]
+    sentences += _others(findings, [r for r in results if r.of_one_state and r not in against])
+    sentences += [corrected(findings)] if results else []
     sentences += [s for variant in variants for s in _soft_removal(findings, variant)]
     sentences += _convergence(findings, variants)
     sentences += [s for variant in variants for s in _overfitting(findings, variant)]
@@ -36,66 +39,83 @@ def conclude(findings: Findings, dataset: str) -> list[str]:
     return sentences
 
 
-def _against_baseline(findings: Findings, variant: Variant) -> list[str]:
-    other = findings.baseline_of(variant)
-    if other is None or not variant.prunes:
-        return []
-    pair = compare.Pair(variant, other)
-    state = compare.decisive_state(findings.study, pair)
-    # State 0 is the same for all methods: nothing to compare yet.
-    return [] if not state else [_comparison(findings, pair, state, _size(variant, state))]
-
-
-def _between_methods(findings: Findings, pair: compare.Pair) -> list[str]:
-    state = compare.decisive_state(findings.study, pair)
-    if state is None or (state == 0 and pair.first.method != pair.second.method):
-        return []
-    return [_comparison(findings, pair, state, "")]
+def _others(findings: Findings, results: list[Result]) -> list[str]:
+    """Comparisons that are not with a baseline: each of a few; of many those that the page calls a difference."""
+    if len(results) <= MOST_PAIRS:
+        return [_comparison(findings, result) for result in results]
+    clear = [result for result in results if any(verdict.beyond_noise for verdict in result.verdicts)]
+    rest = len(results) - len(clear)
+    sentences = [_comparison(findings, result) for result in clear]
+    if rest:
+        sentences.append(
+            f"Of {count(len(results), 'further pair')}, {rest} show no difference beyond noise; all are in the tables."
+        )
+    return sentences
 
 
 def _size(variant: Variant, state: int) -> str:
-    """` (30.4 % of the parameters)`."""
+    """` (30.4 % of the parameters)`; empty where nothing is gone."""
     kept = [sizes[TOTAL] for sizes in parts_kept(variant, state, parameters_by_part)]
-    if not kept or variant.structure is None:
+    if not kept or variant.structure is None or not variant.prunes:
         return ""
     return f" ({100 * sum(kept) / len(kept) / variant.structure.parameters():.1f} % of the parameters)"
 
 
-def _comparison(findings: Findings, pair: compare.Pair, state: int, size: str) -> str:
-    """One comparison in words: the state, then the mean over states, then what is doubtful about it."""
-    found = compare.difference(findings.study, pair, state)
-    assert found is not None
-    text = f"{pair.first.label} in state {state}{size} against {pair.second.label} in the same state: {_finding(found)}."
-    mean, states = compare.mean_difference(findings.study, pair)
-    if mean is not None and len(states) > 1:
-        text += f" Mean over states {ranges(states)}: {_finding(mean, warn=found.n > 1)}."
-        if mean.beyond_noise and found.beyond_noise and mean.mean * found.mean < 0:
+def _comparison(findings: Findings, result: Result) -> str:
+    """One comparison in words: the state, the mean over states, how each side was trained, and what is doubtful about it."""
+    first, second = result.pair.first, result.pair.second
+    where = f"{second.label} in the same state" if result.of_one_state else f"state {result.against} of the same runs"
+    text = f"{first.label} in state {result.state}{_size(first, result.state)} against {where}: {_finding(result.at_state)}."
+    if result.mean is not None:
+        text += f" Mean over states {ranges(result.states)}: {_finding(result.mean, warn=result.at_state.found.n > 1)}."
+        if all(verdict.beyond_noise for verdict in result.verdicts) and result.mean.found.mean * result.at_state.found.mean < 0:
             text += " The two point in opposite directions: which one is ahead depends on the state."
-    if any(findings.is_flagged(variant, [state]) for variant in (pair.first, pair.second)):
-        text += f" An accuracy in state {state} is flagged as an anomaly"
-        rest = findings.without_flagged(pair, state)
-        text += "." if rest is None else f"; without it: {_finding(rest)}."
+    text += budgets.sentence(findings, result)
+    sides = ((first, result.state), (second, result.against))
+    marked = list(dict.fromkeys(state for variant, state in sides if findings.is_flagged(variant, [state])))
+    if marked:
+        text += f" An accuracy in state {ranges(marked)} is flagged as an anomaly"
+        rest = findings.without_flagged(result.pair, result.state, result.against)
+        text += "." if rest is None else f"; without it: {_amount(rest)} (not judged)."
     return text
 
 
-def _finding(found: Paired, warn: bool = True) -> str:
-    """What a paired difference shows. Only an interval that excludes zero is called a difference.
+def _finding(verdict: Verdict, warn: bool = True) -> str:
+    """What a paired difference shows. Only what Holm's p-value supports is called a difference.
 
     Args:
-        warn: say that one seed supports no conclusion (false where the sentence has said so already).
+        warn: say that the seeds support no conclusion (false where the sentence has said so already).
     """
+    found = verdict.found
     if not any(found.differences.values()):
-        return f"identical in {count(found.n, 'seed')}"
-    if found.n == 1:
-        return f"{signed(found.mean)} points" + (", one seed: no spread known, so no conclusion" if warn else "")
-    if found.interval is None:
-        each = " and ".join(signed(value) for value in found.differences.values())
-        return f"{each} points, {found.n} seeds: too few for an interval, so no conclusion"
+        return f"identical accuracy in {count(found.n, 'seed')}"
+    if verdict.beyond_noise is None:
+        return _amount(found) + (f", {unjudged(found)}, so no conclusion" if warn else "")
+    evidence = f"{_evidence(found)}, Holm p {_compared(verdict.adjusted)}"
+    if verdict.beyond_noise:
+        return f"{number(abs(found.mean))} points {'higher' if found.mean > 0 else 'lower'} ({evidence})"
+    alone = found.p is not None and found.p <= 0.05
+    doubt = "; by itself the interval excludes zero, among all that this page judges that is not enough" if alone else ""
+    return f"no difference beyond noise ({signed(found.mean)} points, {evidence}{doubt})"
+
+
+def _compared(p: float | None) -> str:
+    """`= 0.012`, `< 0.0001`."""
+    text = probability(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _amount(found: Paired) -> str:
+    """A difference and its interval; of two seeds both differences."""
+    if found.n == 2:
+        return f"{' and '.join(signed(value) for value in found.differences.values())} points"
+    return f"{signed(found.mean)} points" + (f" ({_evidence(found)})" if found.interval else "")
+
+
+def _evidence(found: Paired) -> str:
+    assert found.interval is not None
     low, high = found.interval
-    evidence = f"95 % interval [{signed(low)}, {signed(high)}], {found.n} paired seeds"
-    if not found.beyond_noise:
-        return f"no difference beyond seed noise ({signed(found.mean)} points, {evidence})"
-    return f"{number(abs(found.mean))} points {'higher' if found.mean > 0 else 'lower'} ({evidence})"
+    return f"95 % interval [{signed(low)}, {signed(high)}], {found.n} paired seeds"
 
 
 def _soft_removal(findings: Findings, variant: Variant) -> list[str]:
@@ -128,10 +148,11 @@ def _convergence(findings: Findings, variants: list[Variant]) -> list[str]:
     sentences = []
     start = [gains[0] for gains in rising.values() if 0 in gains]
     if start:
-        sentences.append(
-            f"State 0 had not converged (still rising by {number(max(start))} points from its last but one window of epochs to "
-            "its last): what follows starts from an undertrained model."
+        text = (
+            f"State 0 had not converged: still rising by {number(max(start))} points from its last but one window of epochs to "
         )
+        text += "its last." + (" The first units were chosen on it." if any(v.prunes for v in variants) else "")
+        sentences.append(text)
     later = {label: sorted(gains.keys() - {0}) for label, gains in rising.items() if gains.keys() - {0}}
     if later:
         listed = "; ".join(f"{label} in state {ranges(states)}" for label, states in later.items())
@@ -166,11 +187,10 @@ def _overfitting(findings: Findings, variant: Variant) -> list[str]:
 def _limits(findings: Findings, dataset: str, variants: list[Variant]) -> list[str]:
     """What the runs cannot answer."""
     sentences = []
-    if not any(findings.baseline in (v.method, v.label) for v in variants):
-        sentences.append(
-            f"There is no {findings.baseline} run on {dataset}: whether pruning costs or gains accuracy is not known, since "
-            "state 0 has had fewer epochs than any later state."
-        )
+    pruning = [v for v in variants if v.prunes]
+    if pruning and not any(named(v, findings.baseline) for v in variants):
+        sentences.append(_no_baseline(findings, dataset, pruning))
+    sentences += [s for variant in pruning for s in _no_dense_alike(findings, variant)]
     single = [v.label for v in variants if len(v.runs) == 1]
     if single:
         sentences.append(f"One seed: no spread known for {', '.join(single)}.")
@@ -179,3 +199,34 @@ def _limits(findings: Findings, dataset: str, variants: list[Variant]) -> list[s
     if unfinished:
         sentences.append(f"Not all runs are complete, so these statements may change: {', '.join(unfinished)}.")
     return sentences
+
+
+def _no_baseline(findings: Findings, dataset: str, pruning: list[Variant]) -> str:
+    """What is not known for want of a baseline, by the epochs that state 0 and the last states have had."""
+    text = f"There is no {findings.baseline} run on {dataset}"
+    if findings.baseline != DENSE:
+        return f"{text}."
+    ends = [(variant, state) for variant in pruning if (state := findings.last_state(variant))]
+    told = {
+        f"{v.label} in state {state}": (budgets.epochs(findings, v, 0), budgets.epochs(findings, v, state)) for v, state in ends
+    }
+    other = {label: (zero, last) for label, (zero, last) in told.items() if zero != last or NOTHING in (zero, last)}
+    if told and not other:
+        return f"{text}; state 0 is dense and has had as many epochs as the last states since they were rewound."
+    counts = "; ".join(
+        f"{label}: {last}, state 0: {zero}" for label, (zero, last) in other.items() if NOTHING not in (zero, last)
+    )
+    text += ": whether pruning costs or gains accuracy at equal training is not known"
+    return f"{text} (epochs since the last rewind: {counts})." if counts else f"{text}."
+
+
+def _no_dense_alike(findings: Findings, variant: Variant) -> list[str]:
+    """For a variant that rewinds and is compared with a dense run that does not."""
+    other = findings.baseline_of(variant)
+    if other is None or other.method != DENSE or not variant.rewinds or rewind_of(variant) == rewind_of(other):
+        return []
+    point = rewind_of(variant)
+    return [
+        f"{variant.label} rewinds to {point}; {other.label} does not. A dense run that is trained alike is `method=dense "
+        f"method.rewind={point}`."
+    ]

@@ -12,7 +12,7 @@ from prune.report.figures import survival as survival_figures
 from prune.report.figures import training as training_figures
 from prune.report.figures.style import Figure, Style, styled
 from prune.report.findings import Findings
-from prune.report.tables import accuracy, pruning, runs, size, training
+from prune.report.tables import accuracy, differences, pruning, runs, size, training
 from prune.report.tables.table import Table
 from prune.report.text import count, slug
 
@@ -91,9 +91,9 @@ def _dataset(findings: Findings, style: Style, dataset: str, measured: list[late
     heat_maps = [survival_figures.heat_map(v, slug(f"{dataset} {v.label}")) for v in variants]
     parts: list[tuple[str, list[Table | Figure | None]]] = [
         ("Accuracy", [
-            table(accuracy.overall), table(accuracy.differences),
+            table(accuracy.overall), table(differences.leading), table(differences.others),
             figure(accuracy_figures.by_state), figure(accuracy_figures.by_rate),
-            table(accuracy.by_state), table(accuracy.every_state),
+            table(accuracy.by_state), table(differences.by_state), table(accuracy.every_state),
         ]),
         ("Size and speed", [
             table(size.parameters), table(size.macs), table(size.retention), figure(accuracy_figures.against_parameters),

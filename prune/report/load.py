@@ -11,9 +11,9 @@ import yaml
 from prune.base.errors import UserError
 from prune.base.text import flatten
 from prune.pruning.schedule import epochs_before
-from prune.report.study import EPOCH_COLUMNS, Run, Study, Variant, state_columns
+from prune.report.study import EPOCH_COLUMNS, Run, Study, Variant, recorded_columns, state_columns
 from prune.report.variants import counted, dataset_of, group_key, labels
-from prune.rundir.directory import RunRecord, find_runs, read_run, run_folders
+from prune.rundir.reader import RunRecord, find_runs, read_run, run_folders
 
 
 def load(sweeps: Sequence[Path], baseline: str) -> Study:
@@ -26,10 +26,7 @@ def load(sweeps: Sequence[Path], baseline: str) -> Study:
     Raises:
         UserError: if a folder holds no runs, or none of them could be read.
     """
-    records, unreadable = _read(sweeps)
-    if not records:
-        first, why = next(iter(unreadable.items()))
-        raise UserError(f"no run of {', '.join(map(str, sweeps))} could be read ({first.name}: {why}).")
+    records, unreadable = read_all(sweeps)
     settings = [counted(record.config) for record in records]
     groups: dict[str, list[int]] = {}
     for index, setting in enumerate(settings):
@@ -59,8 +56,12 @@ def load(sweeps: Sequence[Path], baseline: str) -> Study:
     )
 
 
-def _read(sweeps: Sequence[Path]) -> tuple[list[RunRecord], dict[Path, str]]:
-    """All runs, and the directories that could not be read: one broken file must not hide the other runs."""
+def read_all(sweeps: Sequence[Path]) -> tuple[list[RunRecord], dict[Path, str]]:
+    """All runs, and the directories that could not be read: one broken file must not hide the other runs.
+
+    Raises:
+        UserError: if a folder holds no runs, or none of them could be read.
+    """
     records: dict[Path, RunRecord] = {}
     unreadable: dict[Path, str] = {}
     for sweep in sweeps:
@@ -77,6 +78,9 @@ def _read(sweeps: Sequence[Path]) -> tuple[list[RunRecord], dict[Path, str]]:
                 unreadable[folder] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             else:
                 records[folder.resolve()] = record
+    if not records:
+        first, why = next(iter(unreadable.items()))
+        raise UserError(f"no run of {', '.join(map(str, sweeps))} could be read ({first.name}: {why}).")
     return list(records.values()), unreadable
 
 
@@ -122,11 +126,15 @@ def _frame(variants: Sequence[Variant], lines: str, columns: Sequence[str]) -> p
             kept = {tuple(int(line[key]) for key in keys): line for line in getattr(run.record, lines)}
             for position in sorted(kept):
                 line = flatten(kept[position])
+                if lines == "states":
+                    line |= run.pruned(position[0]) | run.recorded(position[0])
                 rows.append({**about, **dict(zip(keys, position, strict=True)), **{c: line.get(c) for c in columns}})
     names = ["run", "dataset", "method", "variant", "seed", "directory", *keys, *columns]
     frame = pd.DataFrame(rows, columns=names)
+    own = recorded_columns(variants) if lines == "states" else []
     for column in columns:
-        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        if column not in own or not any(isinstance(value, str | bool) for value in frame[column]):
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return frame
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
 CONFIDENCE = 0.95
 """Level of every confidence interval."""
-
-SEEDS_FOR_INTERVAL = 3
-"""With fewer paired seeds an interval says next to nothing, so none is given."""
 
 
 @dataclass(frozen=True)
@@ -32,41 +29,6 @@ def summarise(values: Iterable[float]) -> Summary | None:
         return None
     std = float(np.std(finite, ddof=1)) if len(finite) > 1 else math.nan
     return Summary(float(np.mean(finite)), std, len(finite))
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Differences of two groups of runs, seed by seed.
-
-    Attributes:
-        differences: seed → first minus second, for the seeds that both have.
-        mean, std, n: of the differences.
-        interval: two-sided 95 % confidence interval of the mean (Student's t); None with fewer than three seeds.
-    """
-
-    differences: Mapping[int, float]
-    mean: float
-    std: float
-    n: int
-    interval: tuple[float, float] | None
-
-    @property
-    def beyond_noise(self) -> bool | None:
-        """Whether the interval excludes zero; None where there is no interval."""
-        return None if self.interval is None else not self.interval[0] <= 0.0 <= self.interval[1]
-
-
-def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Paired | None:
-    """Compare two groups on the seeds they share (seed → value); None if they share none."""
-    differences = {seed: first[seed] - second[seed] for seed in sorted(set(first) & set(second))}
-    summary = summarise(differences.values())
-    if summary is None:
-        return None
-    interval = None
-    if summary.n >= SEEDS_FOR_INTERVAL:
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, summary.n - 1)) * summary.std / math.sqrt(summary.n)
-        interval = (summary.mean - half, summary.mean + half)
-    return Paired(differences, summary.mean, summary.std, summary.n, interval)
 
 
 @dataclass(frozen=True)
@@ -158,3 +120,14 @@ def outliers(rates: Sequence[float], accuracies: Sequence[float]) -> list[Outlie
 
 def _stretch(step: float, previous: float) -> float:
     return step / previous if abs(previous) > 1e-9 else 1.0
+
+
+MOST_IMAGES = 10_000_000
+"""More test images than this no data set has."""
+
+
+def fewest_images(accuracies: Iterable[float]) -> int | None:
+    """The fewest images of which all these accuracies (percent) can be shares; None if there is no such number."""
+    shares = [Fraction(value / 100).limit_denominator(100_000) for value in accuracies if math.isfinite(value)]
+    images = math.lcm(*(share.denominator for share in shares)) if shares else 0
+    return images if 1 < images <= MOST_IMAGES else None

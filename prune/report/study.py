@@ -8,23 +8,35 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from prune.architectures.base import make_architecture
 from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.base.files import read_json
-from prune.rundir.directory import RunRecord
+from prune.report.statistics import fewest_images
+from prune.rundir.predictions import read_correct
+from prune.rundir.reader import RunRecord
 
 ACCURACY = "test_accuracy_best"
 """The accuracy that tables and figures compare: on test, of the epoch that was best on validation."""
 
+CHOOSING = "val_accuracy_best"
+"""The accuracy by which anything is chosen or flagged: on validation."""
+
 STATE_COLUMNS = (
     "rate", "parameters", "macs", "val_accuracy_pruned", "val_accuracy_before_removal", "val_accuracy_after_removal",
     "marked_norm_ratio", "best_epoch", "val_accuracy_best", "val_accuracy_final", "test_accuracy_best", "test_accuracy_final",
-    "seconds",
+    "test_top5_best", "test_top5_final", "epochs_since_rewind", "training_flops", "seconds",
 )  # fmt: skip
-"""What every line of states.jsonl has, beside the units kept of each kind (`state_columns`)."""
+"""What every line of states.jsonl has, beside the units kept and what a method records of its own (`state_columns`)."""
+
+ABOUT_COLUMNS = ("run", "dataset", "method", "variant", "seed", "directory", "state", "epoch", "flagged")
+"""What else a row of `Study.states` or of its CSV has: a method's own column of such a name is called `recorded.…`."""
+
+PRUNED_PARAMETERS = "pruned.parameters"
+"""The column of `Study.states` with the fraction of all parameters that is gone."""
 
 EPOCH_COLUMNS = (
     "lr", "penalty", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "parameters", "seconds", "images_per_second",
@@ -66,6 +78,45 @@ class Run:
     def kinds(self) -> list[str]:
         """The kinds of unit that its states count, in the order of the structure."""
         return list(dict.fromkeys(kind for line in self.lines.values() for kind in line.get("kept") or ()))
+
+    @cached_property
+    def dense_units(self) -> dict[str, int]:
+        """Kind → units of the dense model; empty where neither its structure nor its state 0 tells them."""
+        if self.structure is not None:
+            return {kind: self.structure.units(kind) for kind in self.structure.kinds}
+        return dict(self.lines.get(0, {}).get("kept") or {})
+
+    def pruned(self, state: int) -> dict[str, float]:
+        """Column → counted fraction that is gone in a state: of the units of each kind, and of all parameters."""
+        line = self.lines.get(state, {})
+        found = {
+            pruned_column(kind): 1 - kept / self.dense_units[kind]
+            for kind, kept in (line.get("kept") or {}).items()
+            if self.dense_units.get(kind)
+        }
+        dense = self.lines.get(0, {}).get("parameters") if self.structure is None else self.structure.parameters()
+        if dense and line.get("parameters") is not None:
+            found[PRUNED_PARAMETERS] = 1 - line["parameters"] / dense
+        return found
+
+    def off_schedule(self, state: int) -> bool:
+        """Whether some kind does not keep the whole number of units that is nearest to what the scheduled rate leaves."""
+        line = self.lines.get(state, {})
+        left = 1 - (line.get("rate") or 0.0)
+        kept = {kind: n for kind, n in (line.get("kept") or {}).items() if kind in self.dense_units}
+        return any(abs(n - left * self.dense_units[kind]) > 0.5 + 1e-6 for kind, n in kept.items())
+
+    def recorded(self, state: int) -> dict[str, Any]:
+        """Column → what the method itself recorded of a state."""
+        return {
+            f"recorded.{key}" if key in ABOUT_COLUMNS else key: value
+            for key, value in self.lines.get(state, {}).items()
+            if key not in STATE_COLUMNS and key != "state" and not isinstance(value, dict | list)
+        }
+
+    def epochs_done(self, state: int) -> int:
+        """Epochs from the run's start to a state's end."""
+        return sum(self.record.epochs_of(s) for s in range(state + 1))
 
     @cached_property
     def structure(self) -> Structure | None:
@@ -117,7 +168,16 @@ class Variant:
     @property
     def prunes(self) -> bool:
         """Whether any run of it ever removed a unit."""
-        return any((line.get("rate") or 0) > 0 for run in self.runs for line in run.lines.values())
+        return any(fraction > 0 for run in self.runs for state in run.states_done for fraction in run.pruned(state).values())
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether any run of it ever returned to earlier weights, as its count of epochs since then tells."""
+        return any(
+            (line.get("epochs_since_rewind") or run.epochs_done(state)) < run.epochs_done(state)
+            for run in self.runs
+            for state, line in run.lines.items()
+        )
 
 
 def kinds_of(variants: Iterable[Variant]) -> list[str]:
@@ -130,10 +190,23 @@ def kept_column(kind: str) -> str:
     return f"kept.{kind}"
 
 
+def pruned_column(kind: str) -> str:
+    """The column of `Study.states` with the fraction of a kind's units that is gone."""
+    return f"pruned.{kind}"
+
+
+def recorded_columns(variants: Iterable[Variant]) -> list[str]:
+    """The columns of `Study.states` that methods recorded of their own, in the order in which they are met."""
+    runs = [run for variant in variants for run in variant.runs]
+    return list(dict.fromkeys(column for run in runs for state in run.states_done for column in run.recorded(state)))
+
+
 def state_columns(variants: Iterable[Variant]) -> tuple[str, ...]:
-    """The columns of `Study.states` that hold values: those of every run, and the units kept of each kind."""
-    rate, *others = STATE_COLUMNS
-    return (rate, *map(kept_column, kinds_of(variants)), *others)
+    """The columns of `Study.states` that hold values: of every run, kept and pruned by kind, and the methods' own."""
+    (rate, *others), variants = STATE_COLUMNS, list(variants)
+    kinds = kinds_of(variants)
+    pruned = [*map(pruned_column, kinds), PRUNED_PARAMETERS]
+    return (rate, *map(kept_column, kinds), *pruned, *others, *recorded_columns(variants))
 
 
 @dataclass(frozen=True)
@@ -179,7 +252,7 @@ class Study:
     @cached_property
     def _by_state(self) -> dict[tuple[str, str, str], dict[int, dict[int, float]]]:
         table: dict[tuple[str, str, str], dict[int, dict[int, float]]] = {}
-        columns = state_columns(self.variants)
+        columns = [c for c in state_columns(self.variants) if pd.api.types.is_numeric_dtype(self.states[c])]
         for row in self.states.to_dict("records"):
             for column in columns:
                 if pd.notna(row[column]):
@@ -190,3 +263,34 @@ class Study:
     def epochs_of(self, variant: Variant) -> pd.DataFrame:
         """The rows of `epochs` of one variant."""
         return self.epochs[(self.epochs["dataset"] == variant.dataset) & (self.epochs["variant"] == variant.label)]
+
+    def correct(self, run: Run, state: int) -> np.ndarray | None:
+        """For each test image whether a state's model was right (bool).
+
+        None where predictions/ has no readable file, or one that does not give the accuracy in states.jsonl.
+        """
+        if (run.key, state) not in self._correct:
+            found, accuracy = read_correct(run.record.directory, state), run.lines.get(state, {}).get(ACCURACY)
+            if found is None or len(found) < 2 or accuracy is None or not abs(100 * found.mean() - accuracy) < 1e-6:
+                found = None
+            self._correct[run.key, state] = found
+        return self._correct[run.key, state]
+
+    @cached_property
+    def _correct(self) -> dict[tuple[str, int], np.ndarray | None]:
+        return {}
+
+    @cached_property
+    def test_images(self) -> dict[str, int]:
+        """Dataset → images in its test split, as some run's predictions tell, else the fewest that give all accuracies."""
+        found = {}
+        for dataset in self.datasets:
+            runs = [run for variant in self.of(dataset) for run in variant.runs]
+            told = (self.correct(run, state) for run in runs for state in run.states_done)
+            first = next((right for right in told if right is not None), None)
+            images = (
+                len(first) if first is not None else fewest_images(self.states[self.states["dataset"] == dataset][ACCURACY])
+            )
+            if images is not None:
+                found[dataset] = images
+        return found

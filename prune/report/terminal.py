@@ -14,6 +14,9 @@ from rich.table import Table as RichTable
 from prune.report.document import Document
 from prune.report.tables.table import Table
 
+LEFT_OUT = ("best state", "last state", "epochs since rewind", "training FLOPs", "runs")
+"""Columns of the overall table that the terminal has no room for, or puts into a second line."""
+
 
 def show(document: Document, pages: Sequence[Path], console: Console | None = None) -> None:
     """Print the summary."""
@@ -36,13 +39,13 @@ def _compact(table: Table, title: str) -> RichTable:
         title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
     )
     for column in table.columns:
-        if column not in ("best state", "last state", "runs"):
+        if column not in LEFT_OUT:
             shown.add_column(escape(column), justify="left" if column == "method" else "right", overflow="fold")
     for row in table.rows:
         cells = dict(zip(table.columns, row, strict=True))
-        del cells["runs"]
         for column in ("best", "last"):
             cells[column] += f"\nstate {cells.pop(f'{column} state')}"
-        second_line = [re.sub(r",?( in)? (states? |\[|\(n)", r"\n\2", text) for text in cells.values()]
+        shown_cells = [text for column, text in cells.items() if column not in LEFT_OUT]
+        second_line = [re.sub(r",?( in)? (states? |\[|\(n)", r"\n\2", text) for text in shown_cells]
         shown.add_row(*map(escape, second_line))
     return shown

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from prune.report.statistics import Paired, Summary
+from prune.report.paired import Paired
+from prune.report.statistics import Summary
 
 NOTHING = "–"
 """What a cell shows where there is no value."""
@@ -34,7 +35,7 @@ def mean_std(summary: Summary | None, expected: int | None = None, digits: int =
 
 
 def difference(paired: Paired | None, digits: int = 2) -> str:
-    """`+1.07 [+0.52, +1.62]`; below three seeds no interval, and it says how many seeds; `identical` where all are 0."""
+    """`+1.07 [+0.52, +1.62]`; where there is no interval, how many seeds; `identical` where all are 0."""
     if paired is None:
         return NOTHING
     if not any(paired.differences.values()):
@@ -45,16 +46,23 @@ def difference(paired: Paired | None, digits: int = 2) -> str:
     return f"{signed(paired.mean, digits)} ({count(paired.n, 'seed')})"
 
 
+def probability(p: float | None) -> str:
+    """A p-value: `0.0123`, `< 0.0001`; a dash where there is none."""
+    if p is None:
+        return NOTHING
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.995 else "1"
+
+
 def count(n: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
 def large(value: float | None) -> str:
-    """Parameters or MACs: `21.34 M`, `1.42 G`."""
+    """Parameters, MACs or FLOPs: `21.34 M`, `1.42 G`, `24.55 P`."""
     if value is None or math.isnan(value):
         return NOTHING
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.2f} {unit}"
     return f"{value:.0f}"

@@ -88,6 +88,8 @@ def _short(value: Any) -> str:
         return "null"
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_short, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -1,23 +1,20 @@
-"""A run's directory: its paths, and its files read back. No torch; works on a copied folder and while the run goes on."""
+"""A run's directory: its paths, and config.yaml. No torch."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from prune.base.errors import UserError
-from prune.base.files import read_json, read_jsonl, write_text
-from prune.pruning.schedule import epochs_before, epochs_of, position
+from prune.base.files import write_text
 from prune.rundir.format import FORMAT, check_format
-from prune.rundir.status import effective_status
-
-log = logging.getLogger(__name__)
+from prune.rundir.shapes import CONFIG, misfit
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,11 @@ class RunDirectory:
         return self.path / "weights.json"
 
     @property
+    def checksums(self) -> Path:
+        """The digests of a finished run's files."""
+        return self.path / "checksums.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -76,6 +78,11 @@ class RunDirectory:
     @property
     def previous(self) -> Path:
         return self.checkpoints / "last.previous.pt"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.last.exists() or self.previous.exists()
 
     def rewind(self, point: str) -> Path:
         """A rewind point (see `prune.rundir.rewind`)."""
@@ -105,120 +112,50 @@ class RunDirectory:
         """config.yaml, as plain sections.
 
         Raises:
-            UserError: if another version of this program wrote it.
+            UserError: if it is missing, cannot be read, belongs to another run, or another version of this program wrote it.
         """
-        content = yaml.safe_load(self.config.read_text())
-        if isinstance(content, dict):
-            check_format(self.config, content.pop("format", None))
-        return cast("dict[str, Any]", content)
+        try:
+            content = yaml.safe_load(self.config.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{self.config} is missing.") from None
+        except OSError as error:
+            raise UserError(f"{self.config} cannot be read ({error.strerror}).") from None
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise UserError(f"{self.config} is damaged: it is no YAML.") from None
+        if not isinstance(content, dict) or not content:
+            raise UserError(f"{self.config} is damaged: it holds no keys.")
+        check_format(self.config, content.pop("format", None))
+        owner = content.pop("run", self.path.name)
+        if owner != self.path.name and _NAMED_BY_US.search(self.path.name):
+            raise UserError(f"{self.config} belongs to another run, {owner}.")
+        problem = misfit(content, CONFIG)
+        if problem is not None:
+            raise UserError(f"{self.config} is damaged: {problem}.")
+        return content
 
     def check_format(self) -> None:
-        """Raise `UserError` if another version of this program wrote what is here."""
-        if self.config.is_file():
-            self.read_config()
+        """Raise `UserError` if another version of this program wrote what is here. A damaged config.yaml says nothing."""
+        content: Any = None
+        with suppress(OSError, yaml.YAMLError, ValueError, RecursionError):
+            content = yaml.safe_load(self.config.read_bytes())
+        if isinstance(content, dict) and content:
+            check_format(self.config, content.get("format"))
+
+    def check(self) -> None:
+        """Before the run goes on: raise `UserError` if another version of this program wrote it, or a folder is in the way."""
+        self.check_format()
+        for folder in (self.path, self.checkpoints, self.path / "predictions", *self.checkpoints.glob("state_[0-9]*")):
+            for path in folder.glob("*.*"):
+                if path.suffix in _FILES and path.is_dir():
+                    raise UserError(f"{path} is a folder where a file belongs; move it away.")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write config.yaml, with the version of the run's files first."""
-        write_text(self.config, yaml.safe_dump({"format": FORMAT, **config}, sort_keys=False))
+        """Write config.yaml, with the version of the run's files and the run's name first."""
+        write_text(self.config, yaml.safe_dump({"format": FORMAT, "run": self.path.name, **config}, sort_keys=False))
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """One run as its files tell it.
+_NAMED_BY_US = re.compile(r"-s\d+-[0-9a-f]{8}$")
+"""A folder that the user renamed may hold any run."""
 
-    Attributes:
-        directory: where it is.
-        config: config.yaml.
-        metrics: metrics.jsonl, a dictionary per epoch.
-        states: states.jsonl, a dictionary per finished state.
-        status: status.json, with `state` corrected to `lost` when a running process's heartbeat is stale.
-    """
-
-    directory: RunDirectory
-    config: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    states: list[dict[str, Any]]
-    status: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """The directory's name, unique within a sweep."""
-        return self.directory.path.name
-
-    @property
-    def planned_states(self) -> int:
-        return int(self.config["schedule"]["states"])
-
-    @property
-    def planned_epochs(self) -> int:
-        """Epochs of all states."""
-        return epochs_before(self.config["schedule"], self.planned_states)
-
-    def epochs_of(self, state: int) -> int:
-        """Epochs that the configuration gives a state."""
-        return epochs_of(self.config["schedule"], state)
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """(state, epoch) of the epoch in progress, judged by the lines of metrics.jsonl."""
-        return position(self.config["schedule"], len(self.metrics))
-
-    @property
-    def epochs_left(self) -> int:
-        """Epochs that are still to be done."""
-        return max(self.planned_epochs - len(self.metrics), 0)
-
-    @cached_property
-    def done(self) -> bool:
-        return self.status.get("status") == "done"
-
-
-def read_run(path: Path) -> RunRecord:
-    """Read one run directory.
-
-    Raises:
-        UserError: if another version of this program wrote it.
-    """
-    directory = RunDirectory(path)
-    config = directory.read_config()
-    status = effective_status(read_json(directory.status) or {})
-    return RunRecord(directory, config, read_jsonl(directory.metrics), read_jsonl(directory.states), status)
-
-
-def find_runs(sweep: Path) -> list[RunRecord]:
-    """All runs below a sweep's folder (`outputs/<name>`), or the one run that `sweep` itself is, ordered by name.
-
-    Runs of another version of this program are left out, each with a warning, as long as there are others.
-
-    Raises:
-        UserError: if there is none, or none of this version.
-    """
-    if not sweep.is_dir():
-        raise UserError(f"{sweep} is not a folder; give a sweep's folder such as outputs/main.")
-    folders = run_folders(sweep)
-    if not folders:
-        raise UserError(f"{sweep} holds no runs; give a sweep's folder such as outputs/main.")
-    runs, refused = read_runs(folders)
-    if not runs:
-        raise refused[0]
-    for error in refused:
-        log.warning("%s", error)
-    return runs
-
-
-def read_runs(folders: Iterable[Path]) -> tuple[list[RunRecord], list[UserError]]:
-    """The runs of these directories, and for each that another version of this program wrote, the sentence that says so."""
-    runs: list[RunRecord] = []
-    refused: list[UserError] = []
-    for folder in folders:
-        try:
-            runs.append(read_run(folder))
-        except UserError as error:
-            refused.append(error)
-    return runs, refused
-
-
-def run_folders(sweep: Path) -> list[Path]:
-    """The run directories below a sweep's folder, or the one that `sweep` itself is, ordered by name."""
-    folders = [sweep] if (sweep / "config.yaml").is_file() else sorted(path.parent for path in sweep.glob("*/config.yaml"))
-    return [folder for folder in folders if not folder.name.startswith(".")]
+_FILES = (".json", ".jsonl", ".yaml", ".log", ".pt", ".safetensors", ".npz")
+"""Suffixes of a run's own files."""

@@ -9,8 +9,9 @@ import os
 import stat
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from prune.base.errors import UserError
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 LOST_LOCK = 75
 """Exit code of a process whose run was taken over."""
 
-TORN_SECONDS = 3.0
-"""A lock that names nobody is believed to be a leftover after so long; before, its holder may be writing it."""
+TORN_SECONDS = 1.5 * HEARTBEAT_SECONDS
+"""A lock that names nobody is a leftover after so long; before, its holder may be writing it, or about to repair it."""
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV)
 """How file systems say that they have no hard links."""
@@ -44,7 +45,7 @@ class RunLock:
     def __init__(self, path: Path):
         self.path, self.owner = path, Owner.this_process()
         self._content = self.owner.to_bytes()
-        self._before: Owner | None = None
+        self._before: Found | None = None
 
     def __enter__(self) -> RunLock:
         self._take(self.path)
@@ -56,9 +57,12 @@ class RunLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        found = _look(self.path)
-        if found is not None and found.content == self._content:
-            self.path.unlink()
+        try:
+            found = _look(self.path)
+            if found is not None and found.content == self._content:
+                self.path.unlink()
+        except (OSError, UserError) as error:  # the run is over all the same; a dead process's lock is taken over
+            log.warning("%s could not be released (%s)", self.path, error)
 
     def beat(self) -> None:
         """Renew the heartbeat. A process whose lock was taken over ends here and now: the run is another's to write."""
@@ -87,59 +91,69 @@ class RunLock:
                 time.sleep(0.2)
                 continue
             self._refuse_if_alive(found)
-            claim = path.with_name(f".lock.claim.{found.digest}")
-            self._take(claim)
+            self._take(found.claim)
             try:
                 now_there = _look(path)
-                if now_there is not None and now_there.digest == found.digest:
-                    self._before = found.owner
+                if now_there is not None and now_there.content == found.content:
+                    self._before = found
                     _replace(path, self._content)
                     return
             finally:
-                claim.unlink(missing_ok=True)
+                found.claim.unlink(missing_ok=True)
 
     def _refuse_if_alive(self, found: Found) -> None:
         holder = found.owner
         if holder is not None and not _is_dead(found, self.owner):
             raise UserError(f"{self.path.parent} is in use by {holder.in_words()}; wait for it or stop it.")
 
-    def _may_still_write(self, before: Owner) -> bool:
+    def _may_still_write(self, before: Found) -> bool:
         """Whether a process that the scheduler has given up could be running all the same."""
-        if before.shares_pids_with(self.owner):
-            return before.lives_here()
-        return self.owner.is_later_restart_of(before)
+        holder = before.owner
+        if holder is None:
+            return False
+        return holder.lives_here() if holder.shares_pids_with(self.owner) else before.age <= STALE_SECONDS
 
     def _remove_old_claims(self) -> None:
-        """Claims of processes that died while they took something over. None of them can become valid again."""
-        ours = hashlib.sha256(self._content).hexdigest()
+        """What processes left that died while they took the run over. No claim on a lock before ours can count again."""
+        ours = Found(self.path, self._content, self.path.stat().st_mtime)
         for claim in self.path.parent.glob(".lock.claim.*"):
-            if claim.suffix != f".{ours[:16]}":
+            if claim.name != ours.claim.name:
                 claim.unlink(missing_ok=True)
+        for offer in self.path.parent.glob(".lock.*.tmp"):
+            if offer.exists() and offer.stat().st_mtime < ours.modified - STALE_SECONDS:
+                offer.unlink(missing_ok=True)
 
 
 def holder(path: Path) -> Owner | None:
     """Who holds the lock at `path`; None if nobody does, or only a process that is gone."""
     try:
         found = _look(path)
-    except OSError:
+    except (OSError, UserError):
         return None  # unreadable: whoever starts the run will be told
     return None if found is None or found.owner is None or _is_dead(found, Owner.this_process()) else found.owner
 
 
 @dataclass(frozen=True)
 class Found:
-    """A lock's file as it was read: its bytes and its age in seconds, by the file system's clock (negative: unknown)."""
+    """A lock's file as it was read: its bytes, and when it was last renewed, by the file system's clock."""
 
+    path: Path
     content: bytes
-    age: float
+    modified: float
 
     @property
     def owner(self) -> Owner | None:
         return Owner.parse(self.content)
 
     @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()[:16]
+    def claim(self) -> Path:
+        """The file that a process holds while it replaces this one."""
+        return self.path.with_name(f".lock.claim.{hashlib.sha256(self.content).hexdigest()[:16]}")
+
+    @cached_property
+    def age(self) -> float:
+        """Seconds since it was renewed; minus infinity where the clock cannot be asked."""
+        return _now_of(self.path.parent) - self.modified
 
 
 def _is_dead(found: Found, me: Owner) -> bool:
@@ -177,7 +191,7 @@ def _look(path: Path, renew: bytes | None = None) -> Found | None:
         content = os.read(descriptor, 2**16)
         if renew is not None and content == renew:
             os.utime(descriptor)
-        return Found(content, 0.0 if renew is not None else _now_of(path.parent) - about.st_mtime)
+        return Found(path, content, about.st_mtime)
     finally:
         os.close(descriptor)
 
@@ -194,8 +208,9 @@ def _now_of(folder: Path) -> float:
     except OSError:
         return float("-inf")  # a folder that cannot be written: nobody can be proved dead, and nothing taken over
     try:
-        os.write(descriptor, b".")  # its time is then the server's, not that of this host's cache
-        os.fsync(descriptor)
+        with suppress(OSError):  # on a full disk its time is that of its making, which is as good but on some servers
+            os.write(descriptor, b".")
+            os.fsync(descriptor)
         return os.fstat(descriptor).st_mtime
     finally:
         os.close(descriptor)
@@ -210,7 +225,9 @@ def _create(path: Path, content: bytes) -> bool:
         try:
             os.link(offer, path)
         except FileExistsError:
-            return os.stat(offer).st_nlink == 2  # NFS may lose the answer and ask again
+            return offer.exists() and offer.stat().st_nlink == 2  # NFS may lose the answer and ask again
+        except FileNotFoundError:
+            return False  # removed by a process that took us for dead: look again
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise

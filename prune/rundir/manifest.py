@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -13,9 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from prune.architectures.base import Architecture, make_architecture
 from prune.base.errors import UserError
+from prune.base.files import sha256_of
 from prune.config.schema import RunConfig
 from prune.data.base import DataFacts
 from prune.rundir.format import FORMAT, check_format
+
+log = logging.getLogger(__name__)
 
 FILE = "pruned.json"
 
@@ -65,7 +69,8 @@ class Manifest(_Part):
         run, method, state, rate: where it comes from; `rate` is the scheduled one.
         parameters, macs: of the compact model (macs: forward pass of one image).
         accuracy: of its `best` and `final` weights.
-        sha256: checksum of the `best` and `final` safetensors files.
+        sha256: checksum of the `best` and `final` safetensors files, of `run_memory` where there is one, and of the
+            `manifest` itself (see `manifest_digest`).
     """
 
     format: int
@@ -142,9 +147,39 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"{path} is not a readable manifest ({type(error).__name__}: {error}).") from None
     check_format(path, content.get("format"))
     try:
-        return Manifest.model_validate_json(text)
+        manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise UserError(f"{path} is not a valid manifest: {_first_problem(error)}.") from None
+    if manifest.sha256.get("manifest", manifest_digest(content)) != manifest_digest(content):
+        raise UserError(f"{path} is damaged or was changed: its checksum does not match what it says.")
+    return manifest
+
+
+def manifest_digest(content: Mapping[str, Any]) -> str:
+    """The checksum of a manifest's content, itself left out: of canonical JSON."""
+    sha256 = {name: digest for name, digest in content["sha256"].items() if name != "manifest"}
+    return sha256_of(json.dumps({**content, "sha256": sha256}, sort_keys=True, separators=(",", ":")))
+
+
+def whole_manifest(path: Path) -> dict[str, Any] | None:
+    """The content of a pruned.json to go on from; None if it is missing or damaged, which the log says.
+
+    Raises:
+        UserError: if another version of this program wrote it.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict) and content.keys() & {"format", "model", "groups"}:
+        check_format(path, content.get("format"))
+        digests = content.get("sha256")
+        if isinstance(digests, dict) and digests.get("manifest") == manifest_digest(content):
+            return content
+    log.warning("%s is damaged (its checksum does not match)", path)
+    return None
 
 
 def _first_problem(error: ValidationError) -> str:

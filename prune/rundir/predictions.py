@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
-from prune.base.files import write_atomically
+from prune.base.files import sha256_of, write_atomically
+from prune.rundir.digests import Digests
 from prune.rundir.directory import RunDirectory
 
 
@@ -21,21 +25,25 @@ class Predicted(Protocol):
     def labels(self) -> object: ...
 
 
-def save_predictions(directory: RunDirectory, state: int, splits: Mapping[str, Predicted]) -> None:
+def save_predictions(digests: Digests, state: int, splits: Mapping[str, Predicted]) -> None:
     """Write the file: for each split its predicted classes, and beside them the right ones (`test`, `test_labels`, …)."""
     arrays: dict[str, np.ndarray] = {}
     for split, found in splits.items():
         arrays[split] = np.asarray(found.predictions, dtype=np.uint16)
         arrays[f"{split}_labels"] = np.asarray(found.labels, dtype=np.uint16)
-    path = directory.predictions(state)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    path, data = digests.directory.predictions(state), packed.getvalue()
     path.parent.mkdir(exist_ok=True)
-    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    write_atomically(path, lambda file: file.write(data))
+    digests.note(path, sha256_of(data))
 
 
 def read_correct(directory: RunDirectory, state: int, split: str = "test") -> np.ndarray | None:
     """For each image of a split whether it was classified rightly (bool); None if the file is missing or unreadable."""
     try:
         with np.load(directory.predictions(state), allow_pickle=False) as arrays:
-            return np.asarray(arrays[split] == arrays[f"{split}_labels"])
-    except (OSError, ValueError, KeyError):
+            predicted, right = arrays[split], arrays[f"{split}_labels"]
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None
+    return np.asarray(predicted == right) if predicted.shape == right.shape and predicted.ndim == 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prune.base.errors import UserError
-from prune.base.files import read_json, sha256, write_json
+from prune.base.files import read_json_object, sha256, write_json
 from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 
@@ -19,8 +19,8 @@ def remember_weights(config: RunConfig, directory: RunDirectory) -> None:
 
 def check_weights(config: RunConfig, directory: RunDirectory) -> None:
     """Raise `UserError` if the file has changed since. One that is gone is missed only where it is needed again."""
-    stored, digest = read_json(directory.weights), _digest(config)
-    if stored is not None and digest is not None and stored["sha256"] != digest:
+    stored, digest = read_json_object(directory.weights).get("sha256"), _digest(config)
+    if stored is not None and digest is not None and stored != digest:
         raise UserError(
             f"model.pretrained={config.model.pretrained} has changed since this run began; restore it, or set another name."
         )

@@ -1,4 +1,4 @@
-"""Rewind points: a run's tensors at moments of state 0, written once and never changed. One file each."""
+"""Rewind points: a run's tensors at moments of state 0, written once and never changed. One file each, known by its digest."""
 
 from __future__ import annotations
 
@@ -7,31 +7,57 @@ from pathlib import Path
 
 from torch import Tensor
 
+from prune.base.errors import UserError
+from prune.base.files import sha256_of, write_atomically
 from prune.pruning.options import rewind_epoch
-from prune.rundir.checkpoint import read_tensors, write_tensors
-from prune.rundir.directory import RunDirectory
+from prune.rundir.checkpoint import dump_tensors, parse_tensors
+from prune.rundir.digests import Digests
 
 
 class RewindPoints:
     """The rewind points of a run, named as `method.rewind` does: `init`, or `epoch:K` when epoch K of state 0 had finished."""
 
-    def __init__(self, directory: RunDirectory):
-        self._directory = directory
+    def __init__(self, digests: Digests):
+        self._digests = digests
 
     def path(self, name: str) -> Path:
         epoch = rewind_epoch(name)
-        return self._directory.rewind(name if epoch is None else f"epoch-{epoch:03d}")
+        return self._digests.directory.rewind(name if epoch is None else f"epoch-{epoch:03d}")
 
     def has(self, name: str) -> bool:
-        return self.path(name).exists()
+        """Whether the point is there, with the bytes that were written."""
+        return self._digests.hold(self.path(name))
 
     def write(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Once: a replayed epoch would write the same bytes, and nothing else may ever change them."""
+        """Once: whoever comes by again (an epoch that is replayed, a lost file that is made again) must have the same bytes.
+
+        Raises:
+            UserError: if the tensors are not those that were written before.
+        """
+        path, data = self.path(name), dump_tensors(tensors)
+        digest, before = sha256_of(data), self._digests.of(path)
+        if before not in (None, digest):
+            raise UserError(
+                f"{path} is missing or damaged, and what was made again is not the same (another torch or pretrained model?); "
+                "restore the file, or set another name to start afresh."
+            )
+        self._digests.note(path, digest)
         if not self.has(name):
-            self.path(name).parent.mkdir(exist_ok=True)
-            write_tensors(self.path(name), tensors)
-            self.path(name).chmod(0o444)
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, lambda file: file.write(data))
+            path.chmod(0o444)
 
     def read(self, name: str) -> dict[str, Tensor]:
-        """Fresh tensors, on the CPU."""
-        return read_tensors(self.path(name))
+        """Fresh tensors, on the CPU.
+
+        Raises:
+            UserError: if the file is not as it was written.
+        """
+        path = self.path(name)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}).") from None
+        if sha256_of(data) != self._digests.of(path):
+            raise UserError(f"{path} is damaged: its checksum is not the one in last.pt.")
+        return parse_tensors(data)

@@ -10,7 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from prune.base.files import read_json, write_json
+from prune.base.errors import UserError
+from prune.base.files import read_json_object, write_json
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,21 @@ def job_id() -> str | None:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
+def restart_count() -> int:
+    """How often SLURM had requeued this job when it was started; 0 at its first start and outside SLURM."""
+    count = os.environ.get("SLURM_RESTART_COUNT", "")
+    return int(count) if count.isdecimal() else 0
+
+
 def effective_status(status: dict[str, Any]) -> dict[str, Any]:
-    """`status` with a `running` whose heartbeat has stopped read as `lost`."""
-    if status.get("status") == "running" and age(status["heartbeat"]) > STALE_SECONDS:
-        return {**status, "status": "lost"}
-    return status
+    """`status` with a `running` whose heartbeat has stopped, or cannot be read, read as `lost`."""
+    if status.get("status") != "running":
+        return status
+    try:
+        beats = age(status["heartbeat"]) <= STALE_SECONDS
+    except (KeyError, TypeError, ValueError):
+        beats = False
+    return status if beats else {**status, "status": "lost"}
 
 
 class StatusFile:
@@ -54,19 +65,21 @@ class StatusFile:
     def __init__(self, path: Path):
         self.path = path
         self._mutex = threading.Lock()
-        self._content: dict[str, Any] = read_json(path) or {"starts": []}
+        self._content: dict[str, Any] = read_json_object(path)
+        starts = self._content.get("starts")
+        self._content["starts"] = [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
 
     def start(self, about: dict[str, Any]) -> None:
         """The run begins or goes on; `about` says with what (commit, versions, device, precision, threads)."""
         with self._mutex:
-            self._content.setdefault("starts", []).append({"time": now(), **about})
+            self._content["starts"].append({"time": now(), **about})
         # How far the run is will be known once its checkpoint has been read.
         self.update(status="running", started=now(), error=None, traceback=None, epochs_total=None)
 
     @property
     def starts(self) -> list[dict[str, Any]]:
         """What each start so far said about itself."""
-        return list(self._content.get("starts", []))
+        return list(self._content["starts"])
 
     def value(self, key: str, default: Any = None) -> Any:
         """A field as it stands."""
@@ -101,5 +114,5 @@ class Heartbeat:
             for beat in self._beats:
                 try:
                     beat()
-                except OSError as error:  # a full or unreachable disk may recover; a heart that stops would lose the lock
-                    log.warning("heartbeat not written (%s)", error.strerror)
+                except (OSError, UserError) as error:  # a full disk may recover; a heart that stops would lose the lock
+                    log.warning("heartbeat not written (%s)", error)

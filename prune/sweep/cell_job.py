@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from prune.base.files import read_json
+from prune.base.files import read_json_object, write_json
 from prune.base.logs import setup_console
 from prune.config.schema import RunConfig
 from prune.engine.cell import Outcome, run_cell
 from prune.rundir.directory import RunDirectory
+from prune.rundir.identity import run_directory
 from prune.rundir.lock import RunLock
 from prune.rundir.status import StatusFile
+from prune.sweep.submission import result_file
+
+log = logging.getLogger(__name__)
 
 OFFLINE = {"PRUNE_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
 """Jobs never download: what they need was fetched before they were submitted, and compute nodes have no network."""
@@ -39,11 +44,19 @@ class CellJob:
         if self.own_session:
             os.setsid()
         setup_console()
-        outcome = run_cell(RunConfig.model_validate(self.config))
-        # SIGTERM alone means that the scheduler has decided what comes next: scancel, or scontrol requeue.
-        if outcome.status == "preempted" and signal.SIGUSR2 in outcome.signals:
-            outcome = self._requeue(outcome)
-        return {"status": outcome.status, "error": outcome.error}
+        config = RunConfig.model_validate(self.config)
+        name = run_directory(config).path.name
+        try:
+            outcome = run_cell(config)
+            # SIGTERM alone means that the scheduler has decided what comes next: scancel, or scontrol requeue.
+            if outcome.status == "preempted" and signal.SIGUSR2 in outcome.signals:
+                outcome = self._requeue(outcome)
+        except Exception as error:
+            _leave_result({"run": name, "status": "failed", "error": f"{type(error).__name__}: {error}"})
+            raise
+        result = {"run": name, "status": outcome.status, "error": outcome.error}
+        _leave_result(result)
+        return result
 
     def checkpoint(self) -> Any:
         """What submitit runs after requeueing: the same again. All state is in the run's directory."""
@@ -70,8 +83,22 @@ class CellJob:
         return _failed(outcome.directory, f"{problem}; it has saved, and the same command goes on from there.")
 
 
+def _leave_result(result: dict[str, Any]) -> None:
+    """Write what became of the run beside the job's other files, as JSON: whoever waits for it executes nothing of ours."""
+    from submitit import JobEnvironment
+
+    try:
+        paths = JobEnvironment().paths
+    except RuntimeError:
+        return  # not in a job of submitit's
+    try:
+        write_json(result_file(paths), result)
+    except OSError as error:  # the run's own status still tells
+        log.warning("the result could not be written (%s)", error.strerror)
+
+
 def _failed(directory: RunDirectory, error: str) -> Outcome:
     with RunLock(directory.lock):
-        if (read_json(directory.status) or {}).get("status") == "preempted":
+        if read_json_object(directory.status).get("status") == "preempted":
             StatusFile(directory.status).update(status="failed", error=error)
     return Outcome(directory, "failed", error)

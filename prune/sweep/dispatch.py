@@ -14,6 +14,7 @@ from rich.console import Console
 from prune.base.errors import UserError
 from prune.base.files import read_json, write_json
 from prune.config.schema import RunConfig
+from prune.engine.stop import ending_like_ctrl_c
 from prune.rundir.directory import RunDirectory
 from prune.rundir.lock import RunLock
 from prune.rundir.status import StatusFile
@@ -36,6 +37,11 @@ def launch_sweep(plan: Sequence[PlannedCell], executor: Callable[..., Any]) -> i
     Raises:
         UserError: if nothing could be submitted.
     """
+    with ending_like_ctrl_c():
+        return _start_and_watch(plan, executor)
+
+
+def _start_and_watch(plan: Sequence[PlannedCell], executor: Callable[..., Any]) -> int:
     hardware = plan[0].config.hardware
     to_start = [cell for cell in plan if cell.to_start]
     going_on = [cell for cell in plan if cell.standing in ("running", "queued")]

@@ -17,6 +17,7 @@ from prune.base.logs import setup_console
 from prune.config import RunConfig, parse
 from prune.config.hardware import OF_ONE_RUN, HardwareConfig
 from prune.engine.cell import Outcome, run_cell
+from prune.engine.stop import Stop
 from prune.sweep.plan import make_plan, print_plan
 from prune.sweep.summary import print_failures, print_summary
 
@@ -51,7 +52,7 @@ def run_single(config: DictConfig) -> int:
             return 0
     except UserError as error:
         return complain(error)
-    return finish([run_cell(parsed)])
+    return run_in_turn([parsed])
 
 
 def launch_cells(
@@ -80,7 +81,7 @@ def launch_cells(
             _discard(folder)
             return 0
         if inline:
-            return finish(run_in_turn([cell.config for cell in plan]))
+            return run_in_turn([cell.config for cell in plan])
         from prune.sweep.dispatch import launch_sweep
 
         return launch_sweep(plan, executor)
@@ -118,24 +119,32 @@ def _discard(folder: str) -> None:
             parent.rmdir()
 
 
-def run_in_turn(configs: Sequence[RunConfig]) -> list[Outcome]:
-    """Run cells one after the other. A failing cell never stops the others; being asked to stop does."""
-    outcomes = []
-    for config in configs:
-        outcomes.append(run_cell(config))
-        if outcomes[-1].status == "preempted":
-            break
-    return outcomes
+def run_in_turn(configs: Sequence[RunConfig]) -> int:
+    """Run cells one after the other and return the exit code.
+
+    A failing cell never stops the others. Being asked to stop does, also in a cell's last moments or between two cells.
+    """
+    outcomes: list[Outcome] = []
+    with Stop() as between:
+        for config in configs:
+            outcomes.append(run_cell(config))
+            if outcomes[-1].signals or between.requested:
+                break
+    return finish(outcomes, left_out=len(configs) - len(outcomes))
 
 
-def finish(outcomes: Sequence[Outcome]) -> int:
-    """Print what happened to each cell; 0 if all are done, 130 if asked to stop, 1 if any failed."""
+def finish(outcomes: Sequence[Outcome], left_out: int = 0) -> int:
+    """Print what happened to each cell; 0 if all are done, 130 if asked to stop before, 1 if any failed.
+
+    Args:
+        left_out: cells that were not begun.
+    """
     print_summary([outcome.directory for outcome in outcomes])
     failed = [(outcome.directory, outcome.error or "failed") for outcome in outcomes if outcome.status == "failed"]
     if failed:
         print_failures(failed)
         return 1
-    return PREEMPTED if any(outcome.status == "preempted" for outcome in outcomes) else 0
+    return PREEMPTED if left_out or any(outcome.status == "preempted" for outcome in outcomes) else 0
 
 
 def complain(error: UserError) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import DictConfig
 
+from prune.base.ending import exit_code
 from prune.sweep.conf_folder import conf_folder
 from prune.sweep.entry import run_single
 from prune.sweep.hydra_errors import in_one_sentence
@@ -21,5 +22,10 @@ def _main(config: DictConfig) -> None:
 def launch(arguments: Sequence[str], program: str = "launch.py") -> None:
     """Compose a configuration and run it; with -m, every cell of a matrix. Leaves with the exit code, by SystemExit."""
     sys.argv = [program, *arguments]  # where Hydra looks
+    sys.exit(exit_code(_compose_and_run))
+
+
+def _compose_and_run() -> int:
     with in_one_sentence():
-        _main()
+        _main()  # leaves by SystemExit, but after --help and the like
+    return 0

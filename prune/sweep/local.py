@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prune.base.errors import UserError
-from prune.base.files import read_json
+from prune.base.files import read_json_object
 from prune.base.machine import cpu_count, visible_gpus
 from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
@@ -75,7 +75,7 @@ class LocalBackend:
         if self.gpus and config.hardware.device != "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
         hardware = config.hardware
-        if hardware.threads is None and not (read_json(directory.status) or {}).get("starts"):
+        if hardware.threads is None and not directory.has_begun:
             hardware = hardware.model_copy(update={"threads": self.threads})
         job = CellJob(config.model_copy(update={"hardware": hardware}), environment, own_session=True)
         with self._from_the_copy():
@@ -114,7 +114,7 @@ class LocalBackend:
             signal.signal(signal.SIGINT, interrupt)
 
     def verdict(self, directory: RunDirectory) -> str:
-        if (read_json(directory.status) or {}).get("status") == "preempted":
+        if read_json_object(directory.status).get("status") == "preempted":
             return "was told to stop"
         code = self._ended.get(directory.path)
         return "was killed, or its process ended without a result" + (f" (exit code {code})" if code else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 import time
 from collections.abc import Sequence
@@ -11,13 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from prune.base.files import read_json
-from prune.rundir.directory import RunDirectory, read_run
-from prune.rundir.status import effective_status
+from prune.rundir.directory import RunDirectory
+from prune.rundir.reader import look, read_status
 from prune.sweep.backend import Backend
 from prune.sweep.rows import Row, counts, row_of, table_of
 from prune.sweep.slurm_queue import JobState
-from prune.sweep.submission import read_submission, write_verdict
+from prune.sweep.submission import read_result, write_verdict
 
 REFRESH_SECONDS = 2.0
 """How often the files are read."""
@@ -45,7 +43,7 @@ class Monitor:
         self._answered = time.monotonic()
         self._silent = False
         self._over_since: dict[Path, float] = {}
-        self._said: dict[Path, tuple[str, int]] = {}
+        self._said: dict[Path, tuple[str, int | None]] = {}
 
     def watch(self) -> None:
         """Show the table (on a terminal: live; else a line per change) and return when all runs have ended."""
@@ -97,7 +95,7 @@ class Monitor:
 
     def _judge(self, directory: RunDirectory) -> None:
         """Note a run as done or failed, if it is."""
-        status = effective_status(read_json(directory.status) or {})
+        status = read_status(directory)
         word, path = status.get("status"), directory.path
         if word == "done":
             self._done.add(path)
@@ -106,7 +104,7 @@ class Monitor:
         elif path in self._over_since:
             if time.monotonic() - self._over_since[path] >= SETTLE_SECONDS:
                 saved = "; it has saved, and the same command goes on from there" if word == "preempted" else ""
-                self._fail(directory, _returned(directory) or f"{self.backend.verdict(directory)}{saved}")
+                self._fail(directory, read_result(directory) or f"{self.backend.verdict(directory)}{saved}")
         elif not self._silent and path not in self._jobs and word in ("preempted", "lost"):
             # It is no job of the scheduler's, so nobody will start it again.
             self._fail(directory, "was stopped" if word == "preempted" else "was killed, or its machine is gone")
@@ -122,7 +120,7 @@ class Monitor:
         waiting = None
         if job is not None and job.state == "PENDING":
             waiting = f"queued ({job.reason})" if job.reason else "queued"
-        return row_of(read_run(directory.path), waiting)
+        return row_of(look(directory.path), waiting)
 
     def _say_changes(self) -> None:
         for row, directory in zip(self.rows(), self.directories, strict=True):
@@ -131,18 +129,5 @@ class Monitor:
                 self._said[directory.path] = news
                 accuracy = "" if row.test_accuracy is None else f", test accuracy {row.test_accuracy:.2f}"
                 place = f" (job {row.job}{f' on {row.node}' if row.node else ''})" if row.job else ""
-                print(f"{row.run}: {row.status}, state {row.state} of {row.states}{accuracy}{place}", file=sys.stderr)
-
-
-def _returned(directory: RunDirectory) -> str | None:
-    """What the job's function returned or raised, where it came so far and the run's status does not tell.
-
-    The file was written by our own job, from plain values.
-    """
-    submission = read_submission(directory)
-    if submission is None or not Path(submission.result).is_file():
-        return None
-    kind, value = pickle.loads(Path(submission.result).read_bytes())
-    if kind == "error":
-        return str(value).strip().splitlines()[-1]
-    return value["error"] if isinstance(value, dict) else None
+                reached = f", state {row.state} of {row.states}" if row.states is not None else f" ({row.error})"
+                print(f"{row.run}: {row.status}{reached}{accuracy}{place}", file=sys.stderr)

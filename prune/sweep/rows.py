@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
 from prune.base.text import duration
-from prune.rundir.directory import RunRecord
+from prune.rundir.reader import RunRecord, Unreadable
 from prune.sweep.submission import read_submission
 from prune.sweep.summary import COLOURS
 
@@ -23,27 +24,30 @@ class Row:
     """One run.
 
     Attributes:
-        status: queued | running | done | failed | preempted | lost (its heartbeat has stopped).
+        status: queued | running | done | failed | preempted | lost (its heartbeat has stopped) | unreadable.
         state, epoch: the epoch in progress, counted from 0.
         val_accuracy: of the newest epoch; test_accuracy: of the newest finished state's best model. Percent.
         eta_seconds: time to go, judged by the newest epochs; None where that means nothing.
+        error: what went wrong with the run, or with one of its files.
+
+    Numbers are None where the run cannot be read.
     """
 
     run: str
     status: str
-    state: int
-    states: int
-    epoch: int
-    epochs: int
-    epochs_done: int
-    epochs_total: int
-    val_accuracy: float | None
-    test_accuracy: float | None
-    eta_seconds: float | None
-    executor: str | None
-    job: str | None
-    node: str | None
-    error: str | None
+    state: int | None = None
+    states: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    epochs_done: int | None = None
+    epochs_total: int | None = None
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    eta_seconds: float | None = None
+    executor: str | None = None
+    job: str | None = None
+    node: str | None = None
+    error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -51,16 +55,20 @@ class Row:
     @property
     def over(self) -> bool:
         """Whether nothing more will happen by itself. (SLURM may start a preempted run again.)"""
-        return self.status in ("done", "failed", "lost") or (self.status == "preempted" and self.executor != "slurm")
+        return self.status in ("done", "failed", "lost", "unreadable") or (
+            self.status == "preempted" and self.executor != "slurm"
+        )
 
 
-def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None) -> Row:
+def row_of(run: RunRecord | Unreadable, waiting: str | None = None, ended: str | None = None) -> Row:
     """The row of a run.
 
     Args:
         waiting: replaces the status of a run that SLURM has in its queue.
         ended: how the job of a run ended that is not running any more and did not finish.
     """
+    if isinstance(run, Unreadable):
+        return Row(run.id, "unreadable", error=run.why)
     status, states = run.status, run.planned_states
     state, epoch = run.position
     word, error = status.get("status", "queued"), status.get("error")
@@ -72,7 +80,8 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
     if waiting and word in ("queued", "lost", "preempted"):
         word = waiting
     if word == "lost":
-        error = f"no heartbeat since {status['heartbeat']}; the command that started it goes on from its last checkpoint"
+        since = f" since {status['heartbeat']}" if "heartbeat" in status else ""
+        error = f"no heartbeat{since}; the command that started it goes on from its last checkpoint"
     running = word == "running"
     submitted = submission.job_id if submission is not None else None
     return Row(
@@ -90,7 +99,7 @@ def row_of(run: RunRecord, waiting: str | None = None, ended: str | None = None)
         executor=submission.executor if submission is not None else None,
         job=submitted or status.get("job_id"),
         node=(status.get("node") or status.get("host")) if not word.startswith("queued") else None,
-        error=error if word in ("failed", "lost") else None,
+        error=error if word in ("failed", "lost") else f"{run.problems[0]}." if run.problems else None,
     )
 
 
@@ -110,17 +119,20 @@ def table_of(rows: Iterable[Row], title: str) -> Table:
         table.add_column(heading)
     for row in rows:
         colour = COLOURS.get(row.status.split()[0], "white")
+        if row.state is None or row.states is None:
+            table.add_row(escape(row.run), f"[{colour}]{row.status}[/{colour}]", *"–––––––")
+            continue
         finished = row.state >= row.states
         table.add_row(
-            row.run,
-            f"[{colour}]{row.status}[/{colour}]",
+            escape(row.run),
+            f"[{colour}]{escape(row.status)}[/{colour}]",
             f"{row.states if finished else row.state} of {row.states}",
             "–" if finished else f"{row.epoch} of {row.epochs}",
             _percent(row.val_accuracy),
             _percent(row.test_accuracy),
             "–" if row.eta_seconds is None else duration(row.eta_seconds),
-            row.job or "–",
-            row.node or "–",
+            escape(row.job or "–"),
+            escape(row.node or "–"),
         )
     return table
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from prune.base.errors import UserError
-from prune.base.files import read_json
 from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
@@ -83,7 +82,7 @@ class SlurmBackend:
     def _with_threads(self, config: RunConfig, directory: RunDirectory) -> RunConfig:
         """As many CPU threads as cores, where that is not fixed by the user or by the run's first start."""
         hardware = config.hardware
-        if hardware.threads is not None or hardware.cpus is None or (read_json(directory.status) or {}).get("starts"):
+        if hardware.threads is not None or hardware.cpus is None or directory.has_begun:
             return config
         return config.model_copy(update={"hardware": hardware.model_copy(update={"threads": hardware.cpus})})
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.text import Text
 
 from prune.base.errors import UserError
-from prune.rundir.directory import RunRecord, find_runs, read_runs, run_folders
+from prune.rundir.reader import RunRecord, Unreadable, folders_of, look, run_folders
+from prune.sweep.hours import Speeds, hours_left
 from prune.sweep.rows import Row, counts, row_of, table_of
 from prune.sweep.slurm_queue import JobState, in_words
 from prune.sweep.submission import slurm_jobs
@@ -38,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Show the table; 0 whatever the runs' fate."""
     if arguments.json and arguments.watch:
         raise UserError("--json and --watch do not go together; give one of them.")
-    runs = find_runs(arguments.sweep)
+    runs = [look(folder) for folder in folders_of(arguments.sweep)]
+    if all(isinstance(run, Unreadable) for run in runs):
+        raise UserError("; ".join(run.why for run in runs if isinstance(run, Unreadable)))
     if arguments.json:
         json.dump([row.to_json() for row in rows_of(runs)], sys.stdout, indent=2)
         print()
@@ -46,6 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     console = wide_enough(Console())
     if not arguments.watch:
         console.print(_view(rows_of(runs), arguments.sweep))
+        left = hours_left([run for run in runs if isinstance(run, RunRecord)], Speeds(arguments.sweep.resolve().parent))
+        if left is not None:
+            console.print(f"To go: about {left[0]:.2g} hours, at the speed of {left[1]}.", highlight=False, soft_wrap=True)
         return 0
     try:
         with Live(console=console, auto_refresh=False) as live:
@@ -55,19 +61,21 @@ def run(arguments: argparse.Namespace) -> int:
                 if all(row.over for row in rows):
                     return 0
                 time.sleep(WATCH_SECONDS)
-                runs, _ = read_runs(run_folders(arguments.sweep))
+                runs = [look(folder) for folder in run_folders(arguments.sweep)]
     except KeyboardInterrupt:
         return 0
 
 
-def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
+def rows_of(runs: Sequence[RunRecord | Unreadable]) -> list[Row]:
     """A row for each run. SLURM tells of those that wait for a job, where there is SLURM."""
-    waiting = [run.directory for run in runs if run.status.get("status") in ("queued", "preempted")]
+    readable = [run for run in runs if isinstance(run, RunRecord)]
+    waiting = [run.directory for run in readable if run.status.get("status") in ("queued", "preempted")]
     jobs = slurm_jobs(waiting) or {}
-    return [_row(run, jobs.get(run.directory.path)) for run in runs]
+    return [_row(run, jobs) for run in runs]
 
 
-def _row(run: RunRecord, job: JobState | None) -> Row:
+def _row(run: RunRecord | Unreadable, jobs: Mapping[Path, JobState]) -> Row:
+    job = None if isinstance(run, Unreadable) else jobs.get(run.directory.path)
     if job is None:
         return row_of(run)
     if job.over:

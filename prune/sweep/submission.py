@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any, cast
 
 from prune.base.files import read_json, write_json
 from prune.rundir.directory import RunDirectory
+from prune.rundir.shapes import RESULT, SUBMISSION, misfit
 from prune.rundir.status import now
 from prune.sweep.slurm_queue import GONE, JobState, queue_states
+
+JOBS = ".hydra_runs"
+"""The folder of a sweep that holds what launches and jobs leave. Nothing elsewhere is taken for a job's."""
+
+LAST_LINES = 50
+"""Lines at the end of what a job printed, among which an exception is looked for."""
+
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b")
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,7 @@ class Submission:
         executor: `slurm` or `local`.
         job_id: SLURM's job (or array task), or the process id of a local job's controller.
         output, errors: files with what the job's process printed.
-        result: file that submitit writes when the job's function has returned.
+        result: file with what the job's function came to, as JSON (see `CellJob`).
         verdict: how the job ended, where the run itself could not write it down (killed, cancelled, node lost).
     """
 
@@ -39,9 +50,11 @@ class Submission:
 
 
 def read_submission(directory: RunDirectory) -> Submission | None:
-    """The run's newest submission, if it was ever submitted."""
+    """The run's newest submission; None if it was never submitted, or the note is damaged."""
     content = read_json(directory.submission)
-    return None if content is None else Submission(**content)
+    if misfit(content, SUBMISSION) is not None:
+        return None
+    return Submission(**{entry.name: content[entry.name] for entry in fields(Submission)})
 
 
 def write_submission(directory: RunDirectory, executor: str, job: object) -> Submission:
@@ -52,11 +65,46 @@ def write_submission(directory: RunDirectory, executor: str, job: object) -> Sub
         job_id=str(job.job_id),  # type: ignore[attr-defined]
         output=str(paths.stdout),
         errors=str(paths.stderr),
-        result=str(paths.result_pickle),
+        result=str(result_file(paths)),
         submitted=now(),
     )
     write_json(directory.submission, asdict(submission))
     return submission
+
+
+def result_file(paths: Any) -> Path:
+    """Where a job leaves its result, beside its other files. (Never read: the pickle that submitit makes of it.)
+
+    Args:
+        paths: submitit's `JobPaths`.
+    """
+    result: Path = paths.result_pickle
+    return result.with_suffix(".json")
+
+
+def read_result(directory: RunDirectory) -> str | None:
+    """What kept the run's newest job from running it, as the job itself says; None if it says nothing.
+
+    A job that could not even load the code leaves no result, only what Python printed.
+    """
+    submission = read_submission(directory)
+    if submission is None:
+        return None
+    result = read_json(_of_the_sweep(directory, submission.result))
+    if misfit(result, RESULT) is None and result["run"] == directory.path.name:
+        return cast("str | None", result["error"])
+    errors = _of_the_sweep(directory, submission.errors)
+    try:
+        lines = errors.read_text(errors="replace").splitlines()[-LAST_LINES:] if errors.is_file() else []
+    except OSError:
+        return None
+    return next((line.strip() for line in reversed(lines) if _EXCEPTION.match(line)), None)
+
+
+def _of_the_sweep(directory: RunDirectory, file: str) -> Path:
+    """A file that a submission names, if it lies among the sweep's own files of jobs; else one that does not exist."""
+    folder, path = (directory.path.parent / JOBS).resolve(), Path(file).resolve()
+    return path if path.is_relative_to(folder) else folder / "none"
 
 
 def write_verdict(directory: RunDirectory, verdict: str) -> None:
@@ -79,5 +127,5 @@ def log_of(directory: RunDirectory) -> Path | None:
     submission = read_submission(directory)
     candidates = [directory.log]
     if submission is not None:
-        candidates += [Path(submission.errors), Path(submission.output)]
+        candidates += [_of_the_sweep(directory, file) for file in (submission.errors, submission.output)]
     return next((path for path in candidates if path.is_file() and path.stat().st_size), None)

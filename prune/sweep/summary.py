@@ -4,32 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from prune.rundir.directory import RunDirectory, RunRecord, read_runs
+from prune.report.variants import counted, labels
+from prune.rundir.directory import RunDirectory
+from prune.rundir.reader import RunRecord, is_run, read_runs
 from prune.rundir.status import effective_status
+from prune.sweep.versions import about_versions, other_version
 
 LAST_LINES = 8
 """Lines of a failed run's log that are shown."""
 
-COLOURS = {"done": "green", "failed": "red", "preempted": "yellow", "lost": "red", "running": "cyan"}
+WORDS = ("dataset", "method", "seed")
+NUMBERS = ("state 0", "best (state)", "last (state)", "parameters", "MACs", "seconds")
+
+NARROW, WIDE_ONLY = 110, ("MACs", "seconds")
+"""A terminal of fewer characters than this is spared these columns, so that none is cut."""
+
+NARROWEST = {"state 0": 6, "best (state)": 7, "last (state)": 7, "parameters": 10}
+"""Characters of the other columns of numbers there; their cells break at spaces."""
+
+LONGEST_NAME = 24
+"""Characters of a line of a method's name that are not broken where there is no room."""
+
+COLOURS = {"done": "green", "failed": "red", "preempted": "yellow", "lost": "red", "unreadable": "red", "running": "cyan"}
 
 
 def print_summary(directories: Sequence[RunDirectory], console: Console | None = None) -> None:
-    """Print one row per run: test accuracy (of the model chosen on val) of state 0, the best pruned and the last state."""
+    """Print one row per run: test accuracy (of the model chosen on val) of state 0, the best pruned and the last state.
+
+    Rows are named as the report names configurations: by their method and by what differs between those of one method.
+    """
     console = console or wide_enough(Console())
-    table = Table(title="Test accuracy in percent; best models chosen on validation data", title_justify="left", box=SIMPLE)
-    for heading in ("dataset", "method", "seed"):
-        table.add_column(heading)
-    for heading in ("state 0", "best (state)", "last (state)", "parameters", "MACs", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("status")
-    runs, _ = read_runs(directory.path for directory in directories if directory.config.exists())
-    for run in runs:
-        table.add_row(*_row(run))
+    title = "Test accuracy in percent; best models chosen on validation data"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    narrow = console.width < NARROW
+    shown = [heading for heading in (*WORDS, *NUMBERS, "status") if not narrow or heading not in WIDE_ONLY]
+    runs, unreadable = read_runs(directory.path for directory in directories if is_run(directory.path))
+    names = [name.replace(" · ", "\n").replace(", ", "\n") for name in labels([counted(run.config) for run in runs])]
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    for heading in shown:
+        if heading in NUMBERS:
+            table.add_column(heading, justify="right", overflow="fold", max_width=NARROWEST[heading] if narrow else None)
+        else:
+            least = min(longest, LONGEST_NAME) if heading == "method" else len(heading)
+            table.add_column(heading, overflow="fold", min_width=least)
+    for run, name in zip(runs, names, strict=True):
+        row = _row(run, name)
+        table.add_row(*(row.get(heading, "–") for heading in shown))
     console.print(table)
+    for run_folder in unreadable:
+        console.print(run_folder.why, soft_wrap=True, highlight=False, markup=False)
+    versions = about_versions({run.id: version for run in runs if (version := other_version(run))})
+    if versions:
+        console.print(versions, soft_wrap=True, highlight=False, markup=False)
     for folder in sorted({str(directory.path.parent) for directory in directories}):
         console.print(f"Files: {folder}", soft_wrap=True, highlight=False)
 
@@ -55,24 +86,24 @@ def wide_enough(console: Console) -> Console:
     return console if console.is_terminal else Console(width=140)
 
 
-def _row(run: RunRecord) -> list[str]:
+def _row(run: RunRecord, name: str) -> dict[str, str]:
+    """Heading → cell; without numbers where no state is finished."""
     config, states = run.config, run.states
     status = effective_status(run.status).get("status", "?")
-    cells = [config["dataset"]["name"], config["method"]["name"], str(config["seed"])]
-    if states:
-        first, last = states[0], states[-1]
-        best = max(states[1:] or states, key=lambda line: line["val_accuracy_best"])
-        cells += [
-            f"{first['test_accuracy_best']:.2f}",
-            *(f"{line['test_accuracy_best']:.2f} ({line['state']})" for line in (best, last)),
-            f"{_short(first['parameters'])} → {_short(last['parameters'])}",
-            f"{_short(first['macs'])} → {_short(last['macs'])}",
-            f"{sum(line['seconds'] for line in states):.1f}",
-        ]
-    else:
-        cells += ["–"] * 6
-    colour = COLOURS.get(status, "white")
-    return [*cells, f"[{colour}]{status}[/{colour}]"]
+    row = dict(zip(WORDS, (config["dataset"]["name"], escape(name), str(config["seed"])), strict=True))
+    row["status"] = f"[{COLOURS.get(status, 'white')}]{status}[/]"
+    if not states:
+        return row
+    first, last = states[0], states[-1]
+    best = max(states[1:] or states, key=lambda line: line["val_accuracy_best"])
+    numbers = (
+        f"{first['test_accuracy_best']:.2f}",
+        *(f"{line['test_accuracy_best']:.2f} ({line['state']})" for line in (best, last)),
+        f"{_short(first['parameters'])} → {_short(last['parameters'])}",
+        f"{_short(first['macs'])} → {_short(last['macs'])}",
+        f"{sum(line['seconds'] for line in states):.1f}",
+    )
+    return row | dict(zip(NUMBERS, numbers, strict=True))
 
 
 def _short(count: int) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from prune.base.errors import UserError
 from prune.base.text import flatten
-from prune.rundir.directory import RunDirectory, run_folders
+from prune.rundir.directory import RunDirectory
+from prune.rundir.reader import run_folders
 from prune.tracking_wandb.points import dataset_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from prune.base.files import read_json
 from prune.base.registries import DATASETS
 from prune.base.text import dataset_label, flatten, ranges
 from prune.pruning.schedule import epochs_before
-from prune.rundir.directory import RunDirectory, RunRecord
+from prune.rundir.directory import RunDirectory
+from prune.rundir.reader import RunRecord
 
 AXES = ("epoch", "state")
 """Metrics against which `epoch/…` and `state/…` are drawn: epochs finished in the whole run, and the state."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from prune.rundir.directory import RunRecord
+from prune.rundir.reader import RunRecord
 from prune.tracking_wandb.credentials import without_key
 from prune.tracking_wandb.offline_log import last_step
 from prune.tracking_wandb.online_ledger import OnlineLedger

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from prune.base.errors import UserError
 from prune.config.schema import LoggerConfig
-from prune.rundir.directory import RunRecord, find_runs
+from prune.rundir.reader import RunRecord, find_runs
 from prune.tracking_wandb.credentials import check_server, has_key, resolve_mode, server, without_key
 from prune.tracking_wandb.session import Destination
 from prune.tracking_wandb.sync import Outcome, sync_run
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS, INIT_SECONDS, FINISH_SECONDS = 10.0, 60.0, 600.0
 
@@ -43,7 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"W&B at {server()} cannot be reached ({without_key(error)}); try again later.") from None
     outcomes = []
     for path in arguments.paths:
-        for record in find_runs(path):
+        records, unreadable = find_runs(path)
+        for folder in unreadable:
+            log.warning("%s", folder.why)
+        for record in records:
             outcomes.append(sync_run(record, _destination(record, arguments, mode), arguments.force))
             print(_sentence(outcomes[-1], mode), flush=True)
     return int(any(outcome.kind == "failed" for outcome in outcomes))

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune.rundir.directory import RunDirectory, read_run
+from prune.rundir.directory import RunDirectory
+from prune.rundir.reader import read_run
 from prune.tracking_wandb.credentials import check_server, has_key, resolve_mode, without_key
 from prune.tracking_wandb.points import History, unit_rows
 from prune.tracking_wandb.session import Destination, Session

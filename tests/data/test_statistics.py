@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,53 @@ def test_content_that_changes_is_noticed(configured: Any, root: Path, tmp_path: 
     write(root / "train" / "ant" / "one-more.png", 77)
     with pytest.raises(UserError, match=r"dataset\.root=.* has changed"):
         loader(configured(), tmp_path)
+
+
+def bomb(path: Path) -> None:
+    """A PNG of a few hundred bytes that claims to be of 60,000 by 60,000 pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10_000))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+
+
+def cut_short(path: Path) -> None:
+    write(path, 1, (40, 40))
+    path.write_bytes(path.read_bytes()[:700])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "make",
+    [bomb, cut_short, lambda path: path.write_text("no image"), lambda path: path.write_bytes(b""), lambda path: path.mkdir()],
+    ids=["bomb", "truncated", "text", "empty", "folder"],
+)
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_a_file_that_is_no_image_is_named_in_one_line(
+    configured: Any, root: Path, tmp_path: Path, make: Any, workers: int
+) -> None:
+    make(root / "train" / "bee" / "odd \x1b[31m.png")
+    with pytest.raises(UserError, match=r"dataset\.root: .*bee/odd \\x1b\[31m\.png cannot be decoded \([^\n]+\)\.$"):
+        loader(configured(), tmp_path, workers=workers)
+
+
+def test_classes_that_changed_since_the_first_start_are_named(configured: Any, root: Path, tmp_path: Path) -> None:
+    config = configured()
+    loader(config, tmp_path)
+    for split in ("train", "test"):
+        (root / split / "cat").rename(root / split / "dog")
+    with pytest.raises(UserError, match=r"since this run began \(it lacks class cat and it has the new class dog\); restore"):
+        loader(config, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"mean": 1, "std": [], "classes": [], "fingerprint": null}'])
+def test_damaged_facts_are_found_out_again(configured: Any, root: Path, tmp_path: Path, content: str) -> None:
+    config = configured()
+    loader(config, tmp_path)
+    before = (tmp_path / "data.json").read_text()
+    (tmp_path / "data.json").write_text(content)
+    loader(config, tmp_path)
+    assert (tmp_path / "data.json").read_text() == before

@@ -30,6 +30,7 @@ def test_lines_of_the_files(run_tiny: RunTiny) -> None:
     assert set(states[0]) == {"state", "rate", "kept", "groups", "parameters", "macs", "val_accuracy_pruned",
                               "val_accuracy_before_removal", "val_accuracy_after_removal", "marked_norm_ratio", "best_epoch",
                               "val_accuracy_best", "val_accuracy_final", "test_accuracy_best", "test_accuracy_final",
+                              "test_top5_best", "test_top5_final", "epochs_since_rewind", "training_flops",
                               "seconds"}  # fmt: skip
     assert states[0]["kept"] == {"heads": HEADS, "neurons": NEURONS}
     assert list(states[0]["groups"].items()) == [

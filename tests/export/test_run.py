@@ -19,8 +19,9 @@ from prune.engine.cell import Outcome
 from prune.export.onnx_file import RawImages
 from prune.pruning.keepset import KeepSet
 from prune.rundir.checkpoint import load_last
-from prune.rundir.directory import RunDirectory, read_run
+from prune.rundir.directory import RunDirectory
 from prune.rundir.manifest import Manifest
+from prune.rundir.reader import read_run
 from tests.architectures.vits import Shape, placed, units_of
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "classify_folder.py"

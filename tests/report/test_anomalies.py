@@ -7,13 +7,15 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prune.report.anomalies import Anomaly
 from prune.report.findings import Findings
 from prune.report.load import load
 from prune.report.tables import accuracy, runs
-from tests.report.sweep import configuration, epoch_line, state_line, write_flat, write_run
+from prune.rundir.directory import RunDirectory
+from tests.report.sweep import configuration, epoch_line, state_line, write_flat, write_predictions, write_run
 from tests.report.test_statistics import REFERENCE
 
 
@@ -87,10 +89,32 @@ def test_the_references_state_15_is_flagged_and_marked_where_it_counts(tmp_path:
     findings = Findings(load([tmp_path], "dense"), "dense")
     (found,) = findings.anomalies
     assert (found.kind, found.run, found.state) == ("outlier", "R1", 15)
-    assert found.message.startswith("accuracy 69.98 % is far outside its neighbours (")
+    assert found.message.startswith("validation accuracy 69.98 % is far outside its neighbours (")
     table = accuracy.by_state(findings, "cifar10")
     assert table is not None
-    assert [row[2] for row in table.rows[-2:]] == ["79.78", "69.98 †"]
+    accuracies = [dict(zip(table.columns, row, strict=True))["rsst (1 run)"] for row in table.rows]
+    assert accuracies[-2:] == ["79.78", "69.98 †"]
+
+
+def test_outliers_are_found_on_validation_never_on_test(tmp_path: Path) -> None:
+    config = configuration("cifar10", "rsst", schedule__states=16)
+    values = REFERENCE["cifar10 rsst"]
+    lines = [state_line(config, s, v, val_accuracy_best=80.0 + 0.1 * (s % 3)) for s, v in enumerate(values)]
+    write_run(tmp_path / "test", config, lines)
+    assert find(tmp_path / "test") == []
+    lines = [state_line(config, s, 80.0 + 0.1 * (s % 3), val_accuracy_best=v) for s, v in enumerate(values)]
+    write_run(tmp_path / "validation", config, lines)
+    assert [(found.kind, found.state) for found in find(tmp_path / "validation")] == [("outlier", 15)]
+
+
+def test_predictions_that_are_missing_or_of_another_accuracy(tmp_path: Path) -> None:
+    config = configuration(schedule__states=3)
+    run = write_run(tmp_path, config, [state_line(config, s, 80.0) for s in range(3)])
+    RunDirectory(run).predictions(1).unlink()
+    write_predictions(run, 2, np.arange(100) < 79)
+    (found,) = find(tmp_path)
+    assert (found.kind, found.run) == ("files", "R1")
+    assert found.message.startswith("predictions/ lacks state 1–2, or does not give the accuracy in states.jsonl: ")
 
 
 def test_a_removal_that_cost_accuracy(tmp_path: Path) -> None:
@@ -166,19 +190,24 @@ def test_groups_that_the_model_does_not_have(tmp_path: Path) -> None:
 def test_missing_epochs_and_missing_accuracy(tmp_path: Path) -> None:
     config = configuration(schedule__states=2)
     lines = [state_line(config, 0, 80.0), state_line(config, 1, math.nan, val_accuracy_final=80.0)]
-    write_run(tmp_path, config, lines, [epoch_line(0, 0, 80.0), epoch_line(0, 1, 80.0), epoch_line(1, 1, 80.0)])
-    messages = [found.message for found in find(tmp_path)]
-    assert messages == ["metrics.jsonl lacks its epochs 0", "its test_accuracy_best is nan; no table counts it"]
+    run = write_run(tmp_path, config, lines, [epoch_line(0, 1, 80.0)], {"status": "running", "state": 1, "epoch": 0})
+    (numbers, files) = find(tmp_path)
+    assert (numbers.kind, numbers.state, numbers.message) == ("numbers", 0, "metrics.jsonl lacks its epochs 0")
+    assert (files.kind, files.run) == ("files", "R1")
+    assert files.message.startswith(f"{run / 'states.jsonl'} is damaged: in line 2 ")
 
 
 def test_runs_that_computed_with_different_things(tmp_path: Path) -> None:
     base = {"time": "2026-01-01T00:00:00+00:00", "torch": "2.8.0", "device": "NVIDIA H100", "threads": 8}
-    for seed, starts in enumerate([[base, {**base, "threads": 4}], [{**base, "threads": 4, "torch": "2.9.0"}]]):
+    second = {**base, "threads": 4, "torch": "2.9.0", "compile": True, "plugins": {"method.name": "mine 0.3"}}
+    for seed, starts in enumerate([[base, {**base, "threads": 4, "compile": False, "plugins": {}}], [second]]):
         config = configuration(seed=seed, schedule__states=2)
         write_run(tmp_path, config, [state_line(config, s, 80.0) for s in range(2)], status={"starts": starts})
     messages = [found.message for found in find(tmp_path)]
     assert "threads changed between its starts: 8 → 4" in messages
     assert "the runs differ in torch (2.8.0: R1; 2.9.0: R2)" in messages
+    assert "the runs differ in compile (false: R1; true: R2)" in messages
+    assert "the runs differ in plugins (method.name mine 0.3: R2; none: R1)" in messages
 
 
 def test_unreadable_and_doubled_directories(tmp_path: Path) -> None:

@@ -147,6 +147,11 @@ def test_a_run_without_any_epoch(tmp_path: Path) -> None:
         (["{sweep}/old"], "old/run/config.yaml was written by another version of this program (format 1; this one reads"),
         (["{sweep}/nowhere"], "nowhere is not a folder; give a sweep's folder such as outputs/main."),
         (["{sweep}/main", "--baseline", "lottery"], "--baseline=lottery is in none of the runs; choose one of: refill."),
+        (
+            ["{sweep}/two", "--baseline", "refill"],
+            "--baseline=refill is more than one configuration on digits; choose one of: refill · criterion=magnitude; "
+            "refill · criterion=taylor.",
+        ),
         (["{sweep}/main", "--format", "pdf"], "--format=pdf must be a list of html, md."),
         (["{sweep}/main", "--out", "{sweep}/file/x"], "cannot be written to (Not a directory)."),
     ],
@@ -157,6 +162,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "old" / "run" / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "file").write_text("")
     write_flat(tmp_path / "main", "refill", {0: [80.0, 81.0]})
+    for criterion in ("magnitude", "taylor"):
+        write_flat(tmp_path / "two", "refill", {0: [80.0, 81.0]}, method__criterion=criterion)
     assert main(["report", *(argument.format(sweep=tmp_path) for argument in arguments)]) == 1
     error = capsys.readouterr().err
     assert said in error

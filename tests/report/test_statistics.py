@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from prune.base.text import ranges
 from prune.report.page import spans
-from prune.report.statistics import ending, outliers, paired, pareto_front, summarise
-from prune.report.text import difference, large, mean_std, signed, time_taken
+from prune.report.paired import paired, sampling_by_image
+from prune.report.statistics import ending, outliers, pareto_front, summarise
+from prune.report.text import difference, large, mean_std, probability, signed, time_taken
 
 REFERENCE = {
     "cifar10 refill": [
@@ -33,31 +35,6 @@ def test_mean_and_sample_standard_deviation() -> None:
     assert one is not None
     assert one.n == 1
     assert math.isnan(one.std)
-
-
-def test_paired_difference_and_its_interval() -> None:
-    found = paired({0: 81.0, 1: 82.5, 2: 84.0, 3: 90.0}, {0: 80.0, 1: 81.0, 2: 82.0})
-    assert found is not None
-    assert dict(found.differences) == {0: 1.0, 1: 1.5, 2: 2.0}
-    assert (found.mean, found.std, found.n) == (1.5, 0.5, 3)
-    # t(0.975, 2 degrees of freedom) = 4.302653; 4.302653 · 0.5 / √3 = 1.242069
-    assert found.interval == pytest.approx((1.5 - 1.242069, 1.5 + 1.242069), abs=1e-6)
-    assert found.beyond_noise is True
-
-
-def test_pairing_uses_the_seeds_own_level() -> None:
-    """Seeds that differ by 10 points from one another still show a small, steady difference."""
-    found = paired({0: 70.5, 1: 80.4, 2: 90.6}, {0: 70.0, 1: 80.0, 2: 90.0})
-    assert found is not None
-    assert found.beyond_noise is True
-
-
-def test_no_interval_below_three_seeds() -> None:
-    found = paired({0: 1.0, 1: 2.0}, {0: 0.0, 1: 0.0})
-    assert found is not None
-    assert found.interval is None
-    assert found.beyond_noise is None
-    assert paired({0: 1.0}, {1: 1.0}) is None
 
 
 def test_ending_compares_the_last_five_epochs_with_the_five_before() -> None:
@@ -106,8 +83,14 @@ def test_text() -> None:
     assert [signed(1.066), signed(-1.066), signed(-0.001)] == ["+1.07", "−1.07", "0.00"]
     assert difference(paired({0: 1.5}, {0: 0.5})) == "+1.00 (1 seed)"
     assert difference(paired({0: 1.5, 1: 2.0}, {0: 1.5, 1: 2.0})) == "identical"
-    assert difference(paired({0: 1.0, 1: 1.5, 2: 2.0}, {0: 0, 1: 0, 2: 0})) == "+1.50 [+0.26, +2.74]"
+    # t(0.975, 2 degrees of freedom) = 4.302653; 4.302653 · 0.5 / √3 = 1.242069; all images alike: their part is 0
+    everything = [np.ones(10_000)] * 3
+    sampling = sampling_by_image(everything, everything)
+    assert difference(paired({0: 1.0, 1: 1.5, 2: 2.0}, {0: 0, 1: 0, 2: 0}, sampling)) == "+1.50 [+0.26, +2.74]"
+    assert difference(paired({0: 1.0, 1: 1.5, 2: 2.0}, {0: 0, 1: 0, 2: 0})) == "+1.50 (3 seeds)"
+    assert [probability(p) for p in (None, 1e-6, 0.0123, 0.5, 0.999)] == ["–", "< 0.0001", "0.012", "0.5", "1"]
     assert [large(21_342_346), large(1_420_309_248), large(67_210), large(12)] == ["21.34 M", "1.42 G", "67.21 k", "12"]
+    assert [large(2.3e13), large(4.601e17), large(1.5e18)] == ["23.00 T", "460.10 P", "1.50 E"]
     assert [time_taken(11_160), time_taken(186), time_taken(3.14), time_taken(0.02)] == ["3.1 h", "3.1 min", "3.1 s", "20 ms"]
     assert ranges([3, 1, 2, 7, 14, 15]) == "1–3, 7, 14–15"
 

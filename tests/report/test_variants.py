@@ -9,7 +9,9 @@ import yaml
 
 from prune.base.errors import UserError
 from prune.report import compare
+from prune.report.findings import Findings
 from prune.report.load import load
+from prune.report.tables import accuracy, differences
 from prune.rundir.format import FORMAT
 from tests.report.sweep import configuration, state_line, write_flat, write_run
 
@@ -112,31 +114,87 @@ def test_dense_is_the_baseline_whatever_its_pruning_target(tmp_path: Path) -> No
     }
 
 
+def test_a_dense_run_that_rewinds_alike_is_preferred(tmp_path: Path) -> None:
+    for rewind in ("none", "init", "epoch:1"):
+        write_flat(tmp_path, "dense", {0: [80.0, 81.0]}, method__rewind=rewind)
+    for rewind in ("none", "init", "epoch:0"):
+        write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__rewind=rewind)
+    study = load([tmp_path], "dense")
+    found = {v.label: compare.baseline_of(study, v, "dense") for v in study.variants}
+    assert {label: other and other.label for label, other in found.items()} == {
+        "dense · rewind=epoch:1": None,
+        "dense · rewind=init": None,
+        "dense · rewind=none": None,
+        "refill · rewind=epoch:0": "dense · rewind=none",
+        "refill · rewind=init": "dense · rewind=init",
+        "refill · rewind=none": "dense · rewind=none",
+    }
+
+
+def test_a_baseline_that_is_several_configurations_is_refused(tmp_path: Path) -> None:
+    write_flat(tmp_path, "rsst", {0: [80.0, 81.0]})
+    for criterion in ("magnitude", "taylor"):
+        write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__criterion=criterion)
+    study = load([tmp_path], "refill")
+    labels = "refill · criterion=magnitude; refill · criterion=taylor"
+    with pytest.raises(
+        UserError, match=rf"^--baseline=refill is more than one configuration on digits; choose one of: {labels}\.$"
+    ):
+        compare.check_baseline(study, "refill")
+    compare.check_baseline(study, "refill · criterion=taylor")
+    compare.check_baseline(study, "rsst")
+
+
+def test_a_baseline_for_each_setting_is_not_refused(tmp_path: Path) -> None:
+    for method in ("refill", "rsst"):
+        for rate in (0.1, 0.01):
+            write_flat(tmp_path, method, {0: [80.0, 81.0]}, optim__lr=rate)
+    study = load([tmp_path], "refill")
+    compare.check_baseline(study, "refill")
+    found = {v.label: compare.baseline_of(study, v, "refill") for v in study.variants if v.method == "rsst"}
+    assert {label: other and other.label for label, other in found.items()} == {
+        f"rsst · optim.lr={rate}": f"refill · optim.lr={rate}" for rate in ("0.1", "0.01")
+    }
+
+
+def test_lists_in_a_label_are_written_as_they_are_typed(tmp_path: Path) -> None:
+    for targets in (["heads"], "all"):
+        write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__targets=targets)
+    assert _labels(tmp_path) == ["refill · targets=[heads]", "refill · targets=all"]
+
+
 def test_targets_by_kind_are_one_respect(tmp_path: Path) -> None:
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, schedule__targets={"heads": 0.5, "neurons": 0.8})
-    pairs, _ = compare.pairs(load([tmp_path], "dense"), "digits", "dense")
-    assert len(pairs) == 1
+    assert len(compare.pairs(load([tmp_path], "dense"), "digits", "dense")) == 1
 
 
 def test_only_what_differs_in_one_respect_is_paired(tmp_path: Path) -> None:
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
     write_flat(tmp_path, "rsst", {0: [80.0, 81.0]})
     write_flat(tmp_path, "rsst", {0: [80.0, 81.0]}, optim__lr=0.1)
-    study = load([tmp_path], "dense")
-    pairs, hidden = compare.pairs(study, "digits", "dense")
+    pairs = compare.pairs(load([tmp_path], "dense"), "digits", "dense")
     assert [pair.label for pair in pairs] == ["refill − rsst · optim.lr=0.01", "rsst · optim.lr=0.01 − rsst · optim.lr=0.1"]
-    assert hidden == 0
 
 
-def test_many_pairs_are_cut_to_those_with_the_reference(tmp_path: Path) -> None:
+def test_of_many_pairs_those_with_the_baseline_come_first_and_the_others_are_in_a_table_too(tmp_path: Path) -> None:
     write_flat(tmp_path, "dense", {0: [80.0, 81.0]})
     for criterion in ("magnitude", "taylor", "activation", "random", "remaining"):
         write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__criterion=criterion)
-    pairs, hidden = compare.pairs(load([tmp_path], "dense"), "digits", "dense")
-    assert len(pairs) == 5
-    assert {pair.second.label for pair in pairs} == {"dense"}
-    assert hidden == 10
+    findings = Findings(load([tmp_path], "dense"), "dense")
+    assert len(findings.pairs("digits")) == 15
+    assert {pair.second.label for pair in findings.leading_pairs("digits")} == {"dense"}
+    first, second = differences.leading(findings, "digits"), differences.others(findings, "digits")
+    by_state, columns = differences.by_state(findings, "digits"), accuracy.by_state(findings, "digits")
+    assert first is not None
+    assert second is not None
+    assert by_state is not None
+    assert columns is not None
+    assert [row[0] for row in first.rows][:5] == [pair.label for pair in findings.leading_pairs("digits")]
+    assert len(second.rows) == 10
+    assert all("dense" not in row[0] for row in second.rows)
+    assert {row[0] for row in by_state.rows} == {pair.label for pair in findings.pairs("digits")}
+    assert sum("−" in column for column in columns.columns) == 5
 
 
 def test_an_unreadable_configuration_does_not_hide_the_other_runs(tmp_path: Path) -> None:
@@ -147,7 +205,7 @@ def test_an_unreadable_configuration_does_not_hide_the_other_runs(tmp_path: Path
     study = load([tmp_path], "dense")
     assert len(study.runs) == 1
     assert sorted(path.name for path in study.unreadable) == ["bare", "cut", "empty"]
-    assert study.unreadable[tmp_path / "bare"] == "ValueError: config.yaml lacks dataset.name"
+    assert study.unreadable[tmp_path / "bare"].endswith("config.yaml is damaged: dataset.name is missing")
 
 
 @pytest.mark.parametrize("version", [{}, {"format": FORMAT - 1}, {"format": FORMAT + 1}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prune.base.files import read_json, sha256
-from prune.rundir.checkpoint import trim_states
+from prune.rundir.checkpoint import outdated, remove
 from prune.rundir.directory import RunDirectory
 from tests.engine.runs import RunTiny, finished
 
@@ -42,6 +42,6 @@ def test_other_files_beside_the_models_stay(run_tiny: RunTiny, keep: str) -> Non
     others = [directory.state(index) / name for index in range(3) for name in ("best.onnx", "teacher.safetensors", "notes.txt")]
     for path in others:
         path.write_bytes(b"a user's")
-    trim_states(directory, 2, keep)
+    remove(outdated(directory, 2, keep))
     assert all(path.read_bytes() == b"a user's" for path in others)
     assert models(directory) == STAYS[keep] | {f"state_{index:02d}/teacher.safetensors" for index in range(3)}

@@ -20,10 +20,11 @@ from prune.base.files import read_json
 from prune.cli import main
 from prune.config import RunConfig
 from prune.engine.cell import run_cell
-from prune.rundir.directory import RunDirectory, find_runs
+from prune.rundir.directory import RunDirectory
 from prune.rundir.format import FORMAT
 from prune.rundir.identity import run_directory
 from prune.rundir.manifest import read_manifest
+from prune.rundir.reader import find_runs
 from prune.sweep import status_command
 from prune.sweep.entry import finish
 from prune.sweep.plan import make_plan
@@ -87,18 +88,20 @@ def test_a_launch_ends_with_the_sentence_and_with_the_other_runs_rows(
     assert f"error: {directory.path.name}: {sentence(directory.config, 1)}" in capsys.readouterr().err.splitlines()
 
 
-def test_status_shows_the_other_runs_and_the_sentence_on_stderr(compose_tiny: Compose) -> None:
+def test_status_shows_the_other_runs_and_a_row_that_says_why(compose_tiny: Compose) -> None:
     directory = write_old_run(compose_tiny("seed=1"))
     others = [write_run(compose_tiny(f"seed={seed}"), epochs=1, status="failed") for seed in (0, 2)]
     command = [sys.executable, "-m", "prune", "status", str(directory.path.parent), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert [row["run"] for row in json.loads(done.stdout)] == sorted(other.path.name for other in others)
-    assert done.stderr == f"{sentence(directory.config, 1)}\n"
+    rows = {row["run"]: row for row in json.loads(done.stdout)}
+    assert sorted(rows) == sorted(run.path.name for run in (directory, *others))
+    assert {rows[other.path.name]["status"] for other in others} == {"failed"}
+    old = rows[directory.path.name]
+    assert (old["status"], old["error"], old["state"]) == ("unreadable", sentence(directory.config, 1), None)
+    assert done.stderr == ""
 
 
-def test_watching_says_the_sentence_once(
-    compose_tiny: Compose, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watching_does_not_wait_for_it(compose_tiny: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = write_old_run(compose_tiny("seed=1"))
     other = write_run(compose_tiny("seed=2"), status="running")
     looks = []
@@ -110,7 +113,7 @@ def test_watching_says_the_sentence_once(
 
     monkeypatch.setattr(status_command.time, "sleep", later)
     assert main(["status", str(directory.path.parent), "--watch"]) == 0
-    assert [record.getMessage() for record in caplog.records] == [sentence(directory.config, 1)]
+    assert len(looks) == 3
 
 
 def test_status_of_nothing_else_is_an_error(compose_tiny: Compose, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +128,8 @@ def test_runs_of_this_version_are_read_back(compose_tiny: Compose) -> None:
     config = compose_tiny()
     directory = write_run(config, status="done")
     assert directory.config.read_text().startswith(f"format: {FORMAT}\n")
-    [run] = find_runs(directory.path.parent)
+    [run], unreadable = find_runs(directory.path.parent)
+    assert not unreadable
     assert run.config == config.model_dump(mode="json")  # the version is the file's, not the configuration's
 
 

@@ -16,7 +16,7 @@ PINNED = {
     ("experiment=demo", "dataset=digit_pairs", "method=refill"): "b96db131",
     ("experiment=demo", "dataset=digits", "method=rsst"): "3f3503cc",
     ("experiment=report_vit_small_70p", "method=rsst", "seed=3"): "f4e54f4a",
-    ("method=dense", "optim=adamw", "schedule=cubic"): "2e7470b1",
+    ("method=dense", "optim=adamw", "schedule=cubic"): "b10f50b8",
     ("schedule.targets={heads: 0.5}", "method.targets=[heads]"): "a9b413ed",
     ("method.rewind=epoch:3", "method.fillback_rate=0.1", "method.scope=layer"): "e39f214e",
     ("method=rsst", "method.penalty.ceiling=auto", "method.ramp=0.5", "method.min_per_block=1"): "48edbc9e",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 import torch
 
 from prune.architectures.build import build_model
+from prune.base.errors import UserError
 from prune.engine.state import PruningState
 from prune.methods.refill import Refill
 from prune.rundir.checkpoint import read_tensors
+from prune.rundir.digests import Digests
 from prune.rundir.directory import RunDirectory
 from prune.rundir.rewind import RewindPoints
 from tests.conftest import Compose
@@ -83,10 +86,12 @@ def test_without_a_rewind_there_is_no_point(run_tiny: RunTiny) -> None:
 
 
 def test_a_point_is_written_once(tmp_path: Path) -> None:
-    kept = RewindPoints(RunDirectory(tmp_path))
+    kept = RewindPoints(Digests(RunDirectory(tmp_path), {}))
     assert not kept.has("init")
     kept.write("init", {"weight": torch.ones(2)})
-    kept.write("init", {"weight": torch.zeros(2)})
+    kept.write("init", {"weight": torch.ones(2)})
+    with pytest.raises(UserError, match="what was made again is not the same"):
+        kept.write("init", {"weight": torch.zeros(2)})
     assert kept.has("init")
     read = kept.read("init")["weight"]
     assert torch.equal(read, torch.ones(2))
@@ -95,19 +100,29 @@ def test_a_point_is_written_once(tmp_path: Path) -> None:
     assert not kept.has("epoch-003")
 
 
-def test_a_lost_init_is_made_again_and_a_lost_epoch_is_an_error(run_tiny: RunTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, flip_a_bit])
+def test_a_lost_init_is_made_again_and_a_lost_epoch_is_an_error(
+    run_tiny: RunTiny, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
     for rewind, point in (("init", "init"), ("epoch:1", "epoch-001")):
         overrides = ("method=refill", f"method.rewind={rewind}")
         with monkeypatch.context() as patch:
             stop_at(patch, 1, 1, 3)
             directory = run_tiny(*overrides).directory
         before = read_tensors(directory.rewind(point))
-        directory.rewind(point).unlink()
+        damage(directory.rewind(point))
         again = run_tiny(*overrides)
         if rewind == "init":
             assert equal(read_tensors(finished(again).rewind(point)), before)
             assert "made again from the configuration" in directory.log.read_text()
         else:
             assert again.status == "failed"
-            assert "rewind-epoch-001.safetensors is missing" in str(again.error)
-            assert "cannot be made again; set another name" in str(again.error)
+            assert "rewind-epoch-001.safetensors is missing or damaged" in str(again.error)
+            assert "cannot be made again; restore it, or set another name" in str(again.error)

@@ -79,7 +79,9 @@ def test_jobs_run_the_code_of_their_submission(sweep: Sweep, tmp_path: Path) -> 
     assert sweep.status(run)["status"] == "queued"
 
     # A module that only jobs import, so that launch.py itself still starts.
-    (checkout / "prune" / "run.py").write_text("raise RuntimeError('edited while the job waited')\n")
+    edited = checkout / "prune" / "engine" / "run.py"
+    assert edited.exists()
+    edited.write_text("raise RuntimeError('edited while the job waited')\n")
     process = sweep.launch()
     until(lambda: "queued" in (process.stderr.readline() if process.stderr else ""), "the second launch to watch")
     sweep.cluster.run("scontrol", "release", job)

@@ -11,6 +11,7 @@ from typing import Any
 
 from prune.base.files import write_json, write_jsonl
 from prune.config import RunConfig
+from prune.pruning.schedule import epochs_before, position
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import run_directory
 from prune.rundir.status import now
@@ -27,20 +28,31 @@ def launch(directory: Path, *overrides: str, **variables: str) -> subprocess.Com
 
 
 def write_run(config: RunConfig, epochs: int = 0, **status: Any) -> RunDirectory:
-    """The files of a run that has finished so many epochs."""
+    """The files of a run that has finished so many epochs; with `status="done"`, of a whole run."""
     directory = run_directory(config)
     directory.path.mkdir(parents=True, exist_ok=True)
     directory.write_config(config.model_dump(mode="json"))
-    write_jsonl(directory.metrics, [{"epoch": epoch, "val_accuracy": 50.0 + epoch, "seconds": 2.0} for epoch in range(epochs)])
+    schedule = config.schedule
+    done = status.get("status") == "done"
+    epochs = epochs_before(vars(schedule), schedule.states) if done else epochs
+    positions = [position(vars(schedule), number) for number in range(epochs)]
+    metrics = [
+        {"state": state, "epoch": epoch, "val_accuracy": 50.0 + number, "seconds": 2.0}
+        for number, (state, epoch) in enumerate(positions)
+    ]
+    sizes = {"parameters": 1000, "macs": 2000, "val_accuracy_best": 60.0, "test_accuracy_best": 59.0, "seconds": 8.0}
+    write_jsonl(directory.metrics, metrics)
+    if done:
+        write_jsonl(directory.states, [{"state": state, **sizes} for state in range(schedule.states)])
     write_json(directory.status, {"host": "here", "heartbeat": now(), **status})
     return directory
 
 
 def submission(directory: RunDirectory, executor: str = "slurm", job_id: str = "7_0", **fields: Any) -> None:
     """The note of which job a run was given to."""
+    jobs = directory.path.parent / ".hydra_runs" / "2026-01-01" / "jobs" / job_id
     content = {
-        "executor": executor, "job_id": job_id, "output": str(directory.path / "job.out"),
-        "errors": str(directory.path / "job.err"), "result": str(directory.path / "result.pkl"),
-        "submitted": now(), "verdict": None, **fields,
+        "executor": executor, "job_id": job_id, "output": f"{jobs}_0_log.out", "errors": f"{jobs}_0_log.err",
+        "result": f"{jobs}_0_result.json", "submitted": now(), "verdict": None, **fields,
     }  # fmt: skip
     directory.submission.write_text(json.dumps(content))

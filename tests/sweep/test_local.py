@@ -90,7 +90,7 @@ class Jobs:
         return self
 
     def submit(self, job: Any) -> Any:
-        paths = SimpleNamespace(stdout="out", stderr="err", result_pickle="result")
+        paths = SimpleNamespace(stdout="out", stderr="err", result_pickle=Path("result"))
         made = SimpleNamespace(
             job=job, ended=False, job_id=len(self.started), paths=paths, _process=SimpleNamespace(returncode=0)
         )

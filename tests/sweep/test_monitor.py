@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +55,16 @@ def watched(compose: Compose, clock: SimpleNamespace) -> tuple[Monitor, RunDirec
     scheduler = Scheduler()
     scheduler.answer = {directory.path: JobState("PENDING")}
     return Monitor([directory], scheduler), directory, scheduler  # type: ignore[arg-type]
+
+
+def leave(directory: RunDirectory, what: str, text: str) -> Path:
+    """Write a file that the run's submission names."""
+    named = read_submission(directory)
+    assert named is not None
+    path = Path(getattr(named, what))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 Watched = tuple[Monitor, RunDirectory, Scheduler]
@@ -142,7 +154,7 @@ def test_what_the_job_returned_is_told_where_the_run_could_not(watched: Watched,
     """Such as a run that another process holds: its status is that process's to write."""
     monitor, directory, scheduler = watched
     scheduler.answer = {directory.path: JobState("COMPLETED")}
-    (directory.path / "result.pkl").write_bytes(pickle.dumps(("success", {"status": "failed", "error": "it is in use"})))
+    leave(directory, "result", json.dumps({"run": directory.path.name, "status": "failed", "error": "it is in use"}))
     assert pass_time(monitor, clock, SETTLE_SECONDS + POLL_SECONDS)
     assert monitor.failures == {directory.path: "it is in use"}
 
@@ -150,9 +162,69 @@ def test_what_the_job_returned_is_told_where_the_run_could_not(watched: Watched,
 def test_a_traceback_before_the_run_began_is_told(watched: Watched, clock: SimpleNamespace) -> None:
     monitor, directory, scheduler = watched
     scheduler.answer = {directory.path: JobState("FAILED")}
-    (directory.path / "result.pkl").write_bytes(pickle.dumps(("error", "Traceback\n  …\nModuleNotFoundError: torch\n")))
+    leave(directory, "errors", "Traceback\n  …\nModuleNotFoundError: torch\nsrun: error: n1: task 0: Exited with exit code 1\n")
     assert pass_time(monitor, clock, SETTLE_SECONDS + POLL_SECONDS)
     assert monitor.failures == {directory.path: "ModuleNotFoundError: torch"}
+
+
+class Crafted:
+    """Whoever unpickles one makes a folder."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_crafted_result_is_not_executed(watched: Watched, clock: SimpleNamespace, tmp_path: Path) -> None:
+    monitor, directory, scheduler = watched
+    scheduler.answer = {directory.path: JobState("COMPLETED")}
+    for name in ("result.pkl", "result.json"):
+        crafted = tmp_path / name
+        crafted.write_bytes(pickle.dumps(("success", Crafted(tmp_path / "executed"))))
+    for file in (tmp_path / "result.pkl", tmp_path / "result.json"):
+        for place in (file, leave(directory, "result", "").with_suffix(file.suffix)):
+            place.write_bytes(file.read_bytes())
+            submission(directory, result=str(place))
+            Monitor([directory], scheduler).step()  # type: ignore[arg-type]
+    assert pass_time(monitor, clock, SETTLE_SECONDS + POLL_SECONDS)
+    assert monitor.failures == {directory.path: "was cancelled"}
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("outside", ["file", "link"])
+def test_a_result_counts_only_among_the_sweeps_own_jobs(
+    watched: Watched, clock: SimpleNamespace, tmp_path: Path, outside: str
+) -> None:
+    monitor, directory, scheduler = watched
+    scheduler.answer = {directory.path: JobState("COMPLETED")}
+    place = tmp_path / "elsewhere.json"
+    place.write_text(json.dumps({"run": directory.path.name, "status": "failed", "error": "made up"}))
+    if outside == "link":
+        inside = leave(directory, "result", "")
+        inside.unlink()
+        inside.symlink_to(place)
+    else:
+        submission(directory, result=str(place), errors=str(place), output=str(place))
+    assert pass_time(monitor, clock, SETTLE_SECONDS + POLL_SECONDS)
+    assert monitor.failures == {directory.path: "was cancelled"}
+
+
+def test_another_runs_result_does_not_count(watched: Watched, clock: SimpleNamespace) -> None:
+    monitor, directory, scheduler = watched
+    scheduler.answer = {directory.path: JobState("COMPLETED")}
+    leave(directory, "result", json.dumps({"run": "digits-rsst-s7-01234567", "status": "failed", "error": "another's"}))
+    assert pass_time(monitor, clock, SETTLE_SECONDS + POLL_SECONDS)
+    assert monitor.failures == {directory.path: "was cancelled"}
+
+
+def test_a_run_that_cannot_be_read_is_a_row(watched: Watched) -> None:
+    monitor, directory, _ = watched
+    directory.config.write_text("[1]")
+    [row] = monitor.rows()
+    assert (row.status, row.states) == ("unreadable", None)
+    assert str(directory.config) in str(row.error)
 
 
 def test_runs_started_elsewhere_are_judged_by_their_files(watched: Watched, clock: SimpleNamespace) -> None:

@@ -126,5 +126,7 @@ def test_threads_are_the_cores_asked_for(compose: Compose) -> None:
     config = compose("hardware=slurm", "hardware.cpus=6", "hardware.device=cpu", "dataset=digits", "model=vit_micro")
     backend = SlurmBackend(config.hardware, lambda *_, **__: None, Path("/code"))
     assert backend._with_threads(config, run_directory(config)).hardware.threads == 6
-    directory = write_run(config, starts=[{"threads": 2}])
+    directory = write_run(config)
+    directory.checkpoints.mkdir()
+    directory.last.touch()
     assert backend._with_threads(config, directory).hardware.threads is None, "a run keeps its first number of threads"

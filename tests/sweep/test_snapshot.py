@@ -50,6 +50,26 @@ def test_the_same_code_is_copied_once_and_changed_code_again(tmp_path: Path, mon
     assert (first / "prune" / "a.py").read_text() == "x = 1"
 
 
+@pytest.mark.parametrize("damage", ["change", "lack", "add"])
+def test_a_copy_that_is_not_the_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    for name in ("a.py", "b.py"):
+        (package / name).write_text(f"# {name}")
+    monkeypatch.setattr(snapshot, "PACKAGE", package)
+    first = take_snapshot(tmp_path / "sweep")
+    if damage == "lack":
+        (first / "prune" / "a.py").unlink()
+    else:
+        (first / "prune" / ("a.py" if damage == "change" else "c.py")).write_text("import os")
+    left = sorted((path, path.stat().st_mtime_ns) for path in first.rglob("*"))
+    second = take_snapshot(tmp_path / "sweep")
+    assert second.name == f"{first.name}-1"
+    assert {path.name: path.read_text() for path in (second / "prune").iterdir()} == {"a.py": "# a.py", "b.py": "# b.py"}
+    assert sorted((path, path.stat().st_mtime_ns) for path in first.rglob("*")) == left, "jobs may be running from it"
+    assert take_snapshot(tmp_path / "sweep") == second
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / ".code").write_text("in the way")
     with pytest.raises(UserError, match="outputs: the code could not be copied"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prune.cli import main
-from prune.rundir.directory import read_run
+from prune.rundir.reader import read_run
 from prune.tracking_wandb.panels import DEFAULT_KEYS, MAX_RUNS, Contents, contents, view_name, workspace
 from prune.tracking_wandb.points import History
 from tests.tracking_wandb.runs import EPOCHS, KEY, STATES, epoch_line, make_config, make_directory, state_line, write_run

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from prune.rundir.directory import RunDirectory, read_run
+from prune.rundir.directory import RunDirectory
+from prune.rundir.reader import read_run
 from prune.tracking_wandb.points import History, axis_globs, dataset_of, identity
 from tests.tracking_wandb.runs import EPOCHS, STATES, make_config, make_directory, write_epoch, write_run, write_state
 

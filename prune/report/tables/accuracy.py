@@ -1,27 +1,45 @@
-"""Accuracy: the overall result, state by state, and the differences between variants."""
+"""Accuracy: the overall result, and state by state."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from prune.base.text import ranges
-from prune.report import compare
-from prune.report.findings import Findings, directories, run_keys
-from prune.report.statistics import Paired, Summary, summarise
-from prune.report.study import ACCURACY, Variant
+from prune.report import budgets, compare, pruned
+from prune.report.findings import Findings, run_keys
+from prune.report.paired import Paired
+from prune.report.statistics import Summary, summarise
+from prune.report.study import (
+    ACCURACY,
+    PRUNED_PARAMETERS,
+    Variant,
+    kinds_of,
+    pruned_column,
+    recorded_columns,
+)
+from prune.report.tables.differences import SINGLE, sampling_note
 from prune.report.tables.table import FLAG, Table, about, mark, raw, raw_difference, raws
-from prune.report.text import NOTHING, count, difference, mean_std, number, slug
+from prune.report.text import NOTHING, count, difference, mean_std, slug
 
 MEASURE = (
     "Top-1 test accuracy in percent of each state's model that was best on validation; mean ± standard deviation over seeds."
 )
 
+TOP5 = "test_top5_best"
+
+
+def has_top5(findings: Findings, dataset: str) -> bool:
+    """Whether some run on a dataset measured top-5 accuracy."""
+    return any(findings.study.finished(variant, TOP5) for variant in findings.study.of(dataset))
+
 
 def overall(findings: Findings, dataset: str) -> Table | None:
     """State 0, best, last, mean over states ≥ 2, and the last state against the baseline in that state."""
-    rows, lines, notes = [], [], []
+    rows, lines, notes, every = [], [], [], []
+    top5 = has_top5(findings, dataset)
     for variant in findings.study.of(dataset):
         last, best = findings.last_state(variant), compare.best_state(findings.study, variant)
         if last is None:
@@ -30,7 +48,10 @@ def overall(findings: Findings, dataset: str) -> Table | None:
         means, states = compare.mean_over_states(findings.study, variant)
         mean = summarise(means.values())
         zero, at_best, at_last = (findings.summary(variant, state) for state in (0, best, last))
-        against, at = _against_baseline(findings, variant)
+        other = findings.baseline_of(variant)
+        against, at = _against(findings, variant, other)
+        every.append(against)
+        five = findings.summary(variant, last, TOP5)
         if findings.is_flagged(variant, states):
             notes.append(_without_flagged(findings, variant, states))
         rows.append([
@@ -40,14 +61,19 @@ def overall(findings: Findings, dataset: str) -> Table | None:
             NOTHING if best is None else str(best),
             mark(mean_std(at_last, n), findings, variant, [last]),
             str(last) if last == variant.planned_states - 1 else f"{last} of {variant.planned_states - 1}",
+            *([mean_std(five, n)] if top5 else []),
             mark(mean_std(mean, n), findings, variant, states) + (f", states {ranges(states)}" if states else ""),
-            difference(against) + ("" if at in (None, last) else f" in state {at}"),
+            _named(difference(against), other, findings.baseline, None if at == last else at),
+            budgets.epochs(findings, variant, last),
+            budgets.flops(findings, variant, last),
             run_keys(variant.runs),
         ])  # fmt: skip
         lines.append({
             **about(variant), **raw("state_0", zero), "best_state": best, **raw("best", at_best), "last_state": last,
-            "planned_last_state": variant.planned_states - 1, **raw("last", at_last), "mean_states": ranges(states),
-            **raw("mean", mean), "against_baseline_state": at, **raw_difference("against_baseline", against),
+            "planned_last_state": variant.planned_states - 1, **raw("last", at_last), **raw("last_top5", five),
+            "mean_states": ranges(states), **raw("mean", mean), "baseline": None if other is None else other.label,
+            "against_baseline_state": at, **raw_difference("against_baseline", against),
+            **raws({column: findings.summary(variant, last, column) for column in (budgets.EPOCHS, budgets.FLOPS)}),
         })  # fmt: skip
     if not rows:
         return None
@@ -58,25 +84,45 @@ def overall(findings: Findings, dataset: str) -> Table | None:
         "best state",
         "last",
         "last state",
+        *(["last, top-5"] if top5 else []),
         "mean of states ≥ 2",
         f"last − {findings.baseline}",
+        "epochs since rewind",
+        "training FLOPs",
         "runs",
     ]
     note = (
-        f"{MEASURE} The best state is the one with the highest mean validation accuracy. The last column compares with "
-        f"{findings.baseline} in the same state, which has had as many epochs, paired by seed, with a 95 % confidence interval "
-        f"from three seeds on. {' '.join(notes)}"
+        f"{MEASURE} The best state is the one with the highest mean validation accuracy. “last − {findings.baseline}” compares "
+        f"with {findings.baseline} in the same state. {SINGLE} Epochs since the weights were last rewound, and training FLOPs "
+        f"of the run by then, are of the last state. {_budgets(findings, dataset)} {sampling_note(every)} {' '.join(notes)}"
     )
-    return Table(f"overall-{slug(dataset)}", "Overall result", columns, rows, pd.DataFrame(lines), note.strip())
+    frame = pd.DataFrame(lines)
+    return Table(f"overall-{slug(dataset)}", "Overall result", columns, rows, frame, " ".join(note.split()))
 
 
-def _against_baseline(findings: Findings, variant: Variant) -> tuple[Paired | None, int | None]:
-    other = findings.baseline_of(variant)
+def _against(findings: Findings, variant: Variant, other: Variant | None) -> tuple[Paired | None, int | None]:
     if other is None:
         return None, None
     pair = compare.Pair(variant, other)
     state = compare.decisive_state(findings.study, pair)
     return (None, None) if state is None else (compare.difference(findings.study, pair, state), state)
+
+
+def _named(text: str, other: Variant | None, baseline: str, state: int | None) -> str:
+    """A difference, and what it is from where that is not what the column says."""
+    text += "" if state is None else f" in state {state}"
+    return text if other is None or other.label == baseline else f"{text} ({other.label})"
+
+
+def _budgets(findings: Findings, dataset: str) -> str:
+    """Whether those that are compared with the baseline have had as many epochs as it has."""
+    results = [r for r in findings.results(dataset) if r.of_one_state and findings.baseline_of(r.pair.first) is r.pair.second]
+    different = [r for r in results if budgets.unequal(findings, r)]
+    known = [r for r in results if NOTHING not in budgets.both(findings, r, budgets.epochs)]
+    if different:
+        each = "; ".join(f"{r.label} in state {r.state}: {budgets.both(findings, r, budgets.epochs)}" for r in different)
+        return f"Not equally trained (epochs since rewind): {each}."
+    return "All have had as many epochs since then as what they are compared with." if known and known == results else ""
 
 
 def _without_flagged(findings: Findings, variant: Variant, states: list[int]) -> str:
@@ -100,49 +146,53 @@ def by_state(findings: Findings, dataset: str) -> Table | None:
     variants = [variant for variant in study.of(dataset) if study.finished(variant)]
     if not variants:
         return None
-    pairs = [pair for pair in findings.pairs(dataset) if compare.common_states(study, pair)]
+    pairs = [pair for pair in findings.leading_pairs(dataset) if compare.common_states(study, pair)]
     states = sorted({state for variant in variants for state in study.finished(variant)})
-    rates = {state: _rates(findings, variants, state) for state in states}
-    one_rate = all(len(value) <= 1 for value in rates.values())
     columns = [
         "state",
-        "rate (%)",
+        "pruned (%)",
+        "epochs since rewind",
+        "training FLOPs",
         *(f"{v.label} ({count(len(v.runs), 'run')})" for v in variants),
         *(p.label for p in pairs),
     ]
-    rows, lines = [], []
+    rows, lines, every = [], [], []
     for state in states:
-        shown = " / ".join(number(100 * rate, 1) for rate in rates[state]) or number(0.0, 1)
+        gone = {v.label: pruned.by_kind(findings, v, state) for v in variants if v.prunes and study.by_seed(v, ACCURACY, state)}
+        trained = [budgets.in_one_state(findings, variants, state, part) for part in (budgets.epochs, budgets.flops)]
         summaries = [(variant, findings.summary(variant, state)) for variant in variants]
         cells = [mark(mean_std(s, len(v.runs)), findings, v, [state]) for v, s in summaries]
-        found = [(pair, compare.difference(study, pair, state)) for pair in pairs]
-        rows.append([str(state), shown, *cells, *(difference(paired) for _, paired in found)])
+        found = [compare.difference(study, pair, state) for pair in pairs]
+        every += found
+        rows.append([str(state), budgets.by_value(gone), *trained, *cells, *map(difference, found)])
         lines += [{**about(v), "state": state, **_state_raw(findings, v, state, s)} for v, s in summaries]
-    note = (
-        MEASURE
-        + " Differences are paired by seed; in brackets the 95 % confidence interval (Student's t), from three seeds on. "
-    )
-    note += "The intervals of single states are not corrected for looking at many states."
-    hidden = compare.pairs(study, dataset, findings.baseline)[1]
-    if hidden:
-        note += f" {hidden} more pairs are not shown; choose the one to compare with by --baseline."
-    if not one_rate:
-        note += " The variants prune at different rates in the same state, so state-wise differences are not at equal size."
+    note = f"{MEASURE} Pruned: units of each kind that are gone since the start, as counted."
+    if pairs:
+        note += f" {SINGLE} Intervals of single states are not corrected for looking at many. {sampling_note(every)}"
+    if len(findings.leading_pairs(dataset)) < len(findings.pairs(dataset)):
+        note += " The other pairs are in “Differences state by state”."
+    if not _alike(findings, variants, states):
+        note += (
+            " The variants are pruned by different amounts in the same state, so differences in a state are not at equal size."
+        )
     if any(FLAG in cell for row in rows for cell in row):
         note += f" {FLAG} An anomalous accuracy is in this number."
-    return Table(f"accuracy_by_state-{slug(dataset)}", "Accuracy state by state", columns, rows, pd.DataFrame(lines), note)
+    return Table(
+        f"accuracy_by_state-{slug(dataset)}", "Accuracy state by state", columns, rows, pd.DataFrame(lines), note.strip()
+    )
 
 
-def _rates(findings: Findings, variants: list[Variant], state: int) -> list[float]:
-    """The different rates (fractions) of the variants that prune."""
-    found = {summary.mean for v in variants if v.prunes and (summary := findings.summary(v, state, "rate")) is not None}
-    return sorted({round(rate, 6) for rate in found})
+def _alike(findings: Findings, variants: Sequence[Variant], states: Sequence[int]) -> bool:
+    """Whether the variants that prune have the same counted fractions in every state."""
+    shown = {state: {pruned.by_kind(findings, v, state) for v in variants if v.prunes} - {NOTHING} for state in states}
+    return all(len(texts) <= 1 for texts in shown.values())
 
 
 def _state_raw(findings: Findings, variant: Variant, state: int, summary: Summary | None) -> dict[str, Any]:
-    rate = findings.summary(variant, state, "rate")
+    columns = ["rate", *map(pruned_column, kinds_of([variant])), PRUNED_PARAMETERS, budgets.EPOCHS, budgets.FLOPS]
+    found = {column: findings.summary(variant, state, column) for column in columns}
     return {
-        "rate": None if rate is None else rate.mean,
+        **{column: None if value is None else value.mean for column, value in found.items()},
         **raw(ACCURACY, summary),
         **raw("test_accuracy_final", findings.summary(variant, state, "test_accuracy_final")),
         **raw("val_accuracy_best", findings.summary(variant, state, "val_accuracy_best")),
@@ -150,83 +200,66 @@ def _state_raw(findings: Findings, variant: Variant, state: int, summary: Summar
     }
 
 
-def differences(findings: Findings, dataset: str) -> Table | None:
-    """Per pair: the difference in the decisive state and its mean over the pruned states up to it."""
-    study, rows, lines = findings.study, [], []
-    for pair in findings.pairs(dataset):
-        state = compare.decisive_state(study, pair)
-        if state is None:
-            continue
-        at_state = compare.difference(study, pair, state)
-        mean, states = compare.mean_difference(study, pair)
-        seeds = sorted(at_state.differences) if at_state else []
-        runs = tuple(run for variant in (pair.first, pair.second) for run in variant.runs if run.seed in seeds)
-        rows.append([
-            pair.label,
-            str(state),
-            difference(at_state),
-            difference(mean) + (f", states {ranges(states)}" if states else ""),
-            ranges(seeds),
-            both_verdicts(at_state, mean),
-            run_keys(runs),
-        ])  # fmt: skip
-        lines.append({
-            "dataset": dataset, "first": pair.first.label, "second": pair.second.label, "state": state,
-            **raw_difference("difference", at_state), "mean_states": ranges(states), **raw_difference("mean_difference", mean),
-            "seeds": ranges(seeds), "runs": run_keys(runs), "directories": directories(runs),
-        })  # fmt: skip
-    if not rows:
-        return None
-    columns = ["difference (points)", "state", "in that state", "mean over pruned states", "seeds", "verdict", "runs"]
-    note = (
-        "The state is the last one in which most seeds are paired. Intervals (95 %, Student's t over seeds) know of the spread "
-        "between seeds only, not of the test set's own sampling error, which all runs share."
-    )
-    return Table(f"differences-{slug(dataset)}", "Differences between methods", columns, rows, pd.DataFrame(lines), note)
-
-
-def verdict(found: Paired | None) -> str:
-    """What the seeds allow to say about a difference."""
-    if found is None:
-        return NOTHING
-    if found.beyond_noise is not None:
-        return "beyond seed noise" if found.beyond_noise else "no difference beyond seed noise"
-    return "one seed: no spread known" if found.n == 1 else f"{found.n} seeds: too few for an interval"
-
-
-def both_verdicts(at_state: Paired | None, mean: Paired | None) -> str:
-    """The verdict on the state, and on the mean over states where it is another."""
-    first, second = verdict(at_state), verdict(mean)
-    return first if mean is None or first == second else f"{first}; mean: {second}"
-
-
 def every_state(findings: Findings, dataset: str) -> Table | None:
-    """The reference's appendix: best, final and time of each state, per variant."""
+    """Each state of each variant: what is gone, how it was trained, how good it is, and what the method recorded."""
     study, rows, lines = findings.study, [], []
-    names = ["val_accuracy_best", ACCURACY, "test_accuracy_final"]
-    for variant in study.of(dataset):
+    variants = study.of(dataset)
+    names = ["val_accuracy_best", ACCURACY, "test_accuracy_final", *([TOP5] if has_top5(findings, dataset) else [])]
+    own = recorded_columns(variants)
+    for variant in variants:
         for state in study.finished(variant):
             n = len(variant.runs)
             summaries = [findings.summary(variant, state, name) for name in names]
             seconds, epoch = findings.summary(variant, state, "seconds"), findings.summary(variant, state, "best_epoch")
             minutes = None if seconds is None else Summary(seconds.mean / 60, seconds.std / 60, seconds.n)
-            cells = [mark(mean_std(s, n), findings, variant, [state]) for s in summaries]
-            rows.append(
-                [variant.label, str(state), *cells, mean_std(epoch, n, 0), mean_std(minutes, n), run_keys(variant.runs)]
-            )
-            lines.append({**about(variant), "state": state, **raws(dict(zip(names, summaries, strict=True))),
-                         **raw("best_epoch", epoch), **raw("seconds", seconds)})  # fmt: skip
+            recorded = {column: _recorded(findings, variant, state, column) for column in own}
+            rows.append([
+                variant.label, str(state), pruned.by_kind(findings, variant, state),
+                pruned.of_parameters(findings, variant, state), pruned.scheduled(findings, variant, state),
+                budgets.epochs(findings, variant, state), budgets.flops(findings, variant, state),
+                *(mark(mean_std(s, n), findings, variant, [state]) for s in summaries),
+                mean_std(epoch, n, 0), mean_std(minutes, n), *recorded.values(), run_keys(variant.runs),
+            ])  # fmt: skip
+            amounts = ["rate", *map(pruned_column, kinds_of(variants)), PRUNED_PARAMETERS, budgets.EPOCHS, budgets.FLOPS]
+            lines.append({
+                **about(variant), "state": state, **raws(dict(zip(names, summaries, strict=True))),
+                **raws({column: findings.summary(variant, state, column) for column in amounts}),
+                **raw("best_epoch", epoch), **raw("seconds", seconds), **recorded,
+            })  # fmt: skip
     if not rows:
         return None
     columns = [
         "method",
         "state",
+        "pruned (%)",
+        "parameters pruned (%)",
+        "scheduled (%)",
+        "epochs since rewind",
+        "training FLOPs",
         "val, best epoch",
         "test, best epoch",
         "test, final epoch",
+        *(["test top-5, best epoch"] if TOP5 in names else []),
         "best epoch",
         "minutes",
+        *own,
         "runs",
     ]
-    note = "Accuracies in percent. The best epoch is chosen on validation."
+    note = (
+        "Accuracies in percent. The best epoch is chosen on validation. Pruned: counted, units of each kind and share of all "
+        "parameters; scheduled: the rate that the schedule asked for."
+    )
+    if own:
+        note += f" Recorded by the methods themselves: {', '.join(own)}."
     return Table(f"every_state-{slug(dataset)}", "Every state", columns, rows, pd.DataFrame(lines), note, folded=True)
+
+
+def _recorded(findings: Findings, variant: Variant, state: int, column: str) -> str:
+    """A method's own column: mean ± std of numbers, the different texts or truth values otherwise."""
+    summary = findings.summary(variant, state, column)
+    if summary is not None:
+        spread = f" ± {summary.std:.3g}" if summary.n > 1 and summary.std > 0 else ""
+        return f"{summary.mean:.6g}{spread}".replace("-", "−")
+    values = [run.recorded(state).get(column) for run in variant.runs]
+    texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values if value is not None]
+    return ", ".join(dict.fromkeys(texts)) or NOTHING

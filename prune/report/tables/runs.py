@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from prune.base.text import ranges
-from prune.report.anomalies import why_incomplete
+from prune.report.anomalies import in_words, why_incomplete
 from prune.report.findings import Findings, run_keys
 from prune.report.statistics import Summary, summarise
 from prune.report.tables.table import Table, about, raws
@@ -38,7 +38,7 @@ def completeness(findings: Findings) -> Table:
 
 def environment(findings: Findings) -> Table | None:
     """What each run computed with, as its last start recorded it."""
-    keys = ("commit", "torch", "device", "precision", "threads")
+    keys = ("version", "commit", "torch", "device", "precision", "threads", "compile", "world_size", "plugins")
     rows, lines = [], []
     for run in findings.study.runs:
         starts = [start for start in run.record.status.get("starts") or [] if isinstance(start, dict)]
@@ -47,8 +47,9 @@ def environment(findings: Findings) -> Table | None:
         values = {key: starts[-1].get(key) for key in keys}
         host = run.record.status.get("host")
         rows.append(
-            [run.key, str(len(starts)), *(NOTHING if v is None else str(v) for v in values.values()), str(host or NOTHING)]
+            [run.key, str(len(starts)), *(NOTHING if v is None else in_words(v) for v in values.values()), str(host or NOTHING)]
         )
+        values = {key: None if value is None else in_words(value) for key, value in values.items()}
         lines.append({"runs": run.key, "starts": len(starts), **values, "host": host, "directories": str(run.path)})
     if not rows:
         return None

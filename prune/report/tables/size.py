@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from prune.architectures.group import Structure
+from prune.report import budgets
 from prune.report.findings import Findings, run_keys
 from prune.report.latency import Measurement
 from prune.report.statistics import Summary, summarise
@@ -113,17 +114,26 @@ def retention(findings: Findings, dataset: str) -> Table | None:
             *map(_share, kept.values()),
             mark(mean_std(of_zero, n, 1), findings, variant, [0, last]),
             mark(mean_std(of_base, n, 1), findings, variant, [last]),
+            " / ".join(
+                NOTHING if v is None else budgets.epochs(findings, v, state)
+                for v, state in ((variant, last), (variant, 0), (other, last))
+            ),
+            budgets.flops(findings, variant, last) + (f" / {budgets.flops(findings, other, last)}" if other else ""),
             run_keys(variant.runs),
         ])  # fmt: skip
         lines.append({**about(variant), "state": last, **raws(kept),
-                     **raw("accuracy_of_state_0", of_zero), **raw("accuracy_of_baseline", of_base)})  # fmt: skip
+                     **raw("accuracy_of_state_0", of_zero), **raw("accuracy_of_baseline", of_base),
+                     "baseline": None if other is None else other.label,
+                     **raws({column: findings.summary(variant, last, column) for column in (budgets.EPOCHS, budgets.FLOPS)}),
+                     })  # fmt: skip
     if not rows:
         return None
     columns = ["method", "state", *kinds, "parameters", "MACs", "accuracy / state 0",
-               f"accuracy / {findings.baseline}, same state", "runs"]  # fmt: skip
+               f"accuracy / {findings.baseline}, same state", "epochs since rewind", "training FLOPs", "runs"]  # fmt: skip
     note = (
-        "All in percent. Accuracy above 100 % of state 0 can come from the longer training alone; the column beside it "
-        f"compares with {findings.baseline} after as many epochs."
+        f"Shares in percent. Epochs since the last rewind: of this state, of state 0, and of {findings.baseline} in the same "
+        f"state; training FLOPs of the run by then, and of {findings.baseline}. Where the epochs differ, a ratio of accuracies "
+        "is one of method and training together."
     )
     return Table(f"retention-{slug(dataset)}", "Retention in the last state", columns, rows, pd.DataFrame(lines), note)
 

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from prune.report.findings import Findings, directories, run_keys
-from prune.report.statistics import Paired, Summary
+from prune.report.paired import Paired
+from prune.report.statistics import Summary
 from prune.report.study import Variant
 
 FLAG = "†"
@@ -52,25 +53,25 @@ def raws(summaries: Mapping[str, Summary | None]) -> dict[str, Any]:
     return {column: value for name, summary in summaries.items() for column, value in raw(name, summary).items()}
 
 
+DIFFERENCE = ("mean", "std", "n", "ci_low", "ci_high", "p", "images", "images_by")
+"""What a CSV says of a difference: mean and spread over n seeds, the single 95 % interval, its p-value, the test images, and
+whether their part in the error comes from the `images` themselves or from a bound by the `accuracies`."""
+
+
 def raw_difference(name: str, paired: Paired | None) -> dict[str, Any]:
     """A paired difference as CSV columns."""
     if paired is None:
-        return {
-            f"{name}_mean": None,
-            f"{name}_std": None,
-            f"{name}_n": 0,
-            f"{name}_ci_low": None,
-            f"{name}_ci_high": None,
-        }
-    low, high = paired.interval or (None, None)
-    std = None if math.isnan(paired.std) else paired.std
-    return {
-        f"{name}_mean": paired.mean,
-        f"{name}_std": std,
-        f"{name}_n": paired.n,
-        f"{name}_ci_low": low,
-        f"{name}_ci_high": high,
-    }
+        return {f"{name}_{key}": 0 if key == "n" else None for key in DIFFERENCE}
+    values = (
+        paired.mean,
+        None if math.isnan(paired.std) else paired.std,
+        paired.n,
+        *(paired.interval or (None, None)),
+        paired.p,
+        paired.sampling.images if paired.sampling else None,
+        paired.sampling.known_by if paired.sampling else None,
+    )
+    return {f"{name}_{key}": value for key, value in zip(DIFFERENCE, values, strict=True)}
 
 
 def about(variant: Variant) -> dict[str, Any]:

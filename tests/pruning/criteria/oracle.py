@@ -40,6 +40,7 @@ def scoring(
 ) -> Scoring:
     return Scoring(
         model=model,
+        logits=model,
         structure=shape.structure,
         rates=rate if isinstance(rate, dict) else dict.fromkeys(KINDS, rate),
         kinds=kinds,

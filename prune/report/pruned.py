@@ -1,0 +1,36 @@
+"""What share of a model is gone, as counted, in words; beside it what the schedule said, where that is something else."""
+
+from __future__ import annotations
+
+from prune.report.findings import Findings
+from prune.report.study import PRUNED_PARAMETERS, Variant, kinds_of, pruned_column
+from prune.report.text import NOTHING, number
+
+
+def by_kind(findings: Findings, variant: Variant, state: int) -> str:
+    """Percent of the units of each kind: `70.0`, or `heads 69.4, neurons 70.0`, and `(scheduled 50.0)` where that differs."""
+    shown = {kind: percent(findings, variant, state, pruned_column(kind)) for kind in kinds_of([variant])}
+    shown = {kind: text for kind, text in shown.items() if text != NOTHING}
+    if not shown:
+        return NOTHING
+    text = next(iter(shown.values()))
+    if len(set(shown.values())) > 1:
+        text = ", ".join(f"{kind} {value}" for kind, value in shown.items())
+    off = any(run.off_schedule(state) for run in variant.runs if state in run.lines)
+    return f"{text} (scheduled {scheduled(findings, variant, state)})" if off else text
+
+
+def of_parameters(findings: Findings, variant: Variant, state: int) -> str:
+    """Percent of all parameters."""
+    return percent(findings, variant, state, PRUNED_PARAMETERS)
+
+
+def scheduled(findings: Findings, variant: Variant, state: int) -> str:
+    """The schedule's rate in percent."""
+    return percent(findings, variant, state, "rate")
+
+
+def percent(findings: Findings, variant: Variant, state: int, column: str) -> str:
+    """A fraction's mean over seeds, in percent."""
+    found = findings.summary(variant, state, column)
+    return NOTHING if found is None else number(100 * found.mean, 1)

@@ -1,0 +1,153 @@
+"""How long a cell will take, judged by what the epochs of earlier runs of the same model and data took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from prune.base.errors import UserError
+from prune.base.machine import cpu_model, visible_gpus
+from prune.config.hardware import HardwareConfig
+from prune.config.schema import RunConfig
+from prune.rundir.identity import counted
+from prune.rundir.reader import RunRecord, read_run
+from prune.sweep.work import macs_per_epoch
+
+LOOKED_AT = 50
+"""Runs of a data set that are read, the newest first: a folder may hold thousands."""
+
+COMPARED = 10
+"""The newest runs that fit, of which the one with most epochs is used."""
+
+UNKNOWN = (
+    "Hours unknown: no earlier run of this model and data here; hardware.throughput_tflops=… gives an estimate (training speed "
+    "in 10^12 FLOP/s)."
+)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a run was.
+
+    Attributes:
+        seconds_per_mac: seconds of an epoch, per MAC of one image's forward pass.
+        source: which run it was, on what.
+    """
+
+    seconds_per_mac: float
+    source: str
+
+
+class Speeds:
+    """What the runs below a folder tell of speed. Reads files when it is first asked about a model, data and device.
+
+    Args:
+        outputs: the folder of all sweeps.
+    """
+
+    def __init__(self, outputs: Path):
+        self.outputs = outputs
+        self._known: list[tuple[dict[str, Any], HardwareConfig, Speed | None]] = []
+
+    def of(self, config: RunConfig) -> Speed | None:
+        """The speed of the newest runs with the same model, data, batch size and precision on the device of this machine.
+
+        What will run on CUDA or through SLURM runs on a device that is not known here: then that of the newest run counts.
+        A run that is still going on counts as far as it is.
+        """
+        kind = _kind(config)
+        for known, hardware, speed in self._known:
+            if known == kind and hardware == config.hardware:
+                return speed
+        speed = self._find(config.dataset.name, kind, _fits(config.hardware))
+        self._known.append((kind, config.hardware, speed))
+        return speed
+
+    def _find(self, dataset: str, kind: dict[str, Any], fits: Callable[[str], bool]) -> Speed | None:
+        found: list[tuple[RunRecord, RunConfig]] = []
+        for run, config in self._newest(dataset):
+            device = _device(run)
+            if device is None or not fits(device) or _kind(config) != kind or (found and _device(found[0][0]) != device):
+                continue
+            found.append((run, config))
+            if len(found) == COMPARED:
+                break
+        return _speed(*max(found, key=lambda pair: len(pair[0].metrics))) if found else None
+
+    def _newest(self, dataset: str) -> Iterator[tuple[RunRecord, RunConfig]]:
+        files = [file for file in self.outputs.glob(f"*/{dataset}-*/metrics.jsonl") if file.is_file()]
+        files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in files[:LOOKED_AT]:
+            try:
+                run = read_run(file.parent)
+                config = RunConfig.model_validate(run.config)
+            except (UserError, ValidationError, OSError, yaml.YAMLError):
+                continue  # of another version, of a package that is not here, or being written
+            if run.metrics:
+                yield run, config
+
+
+def _kind(config: RunConfig) -> dict[str, Any]:
+    """What the time of an epoch depends on, its MACs and the machine aside."""
+    content = counted(config)
+    optim = {key: content["optim"][key] for key in ("batch_size", "precision")}
+    return {"dataset": content["dataset"], "model": content["model"], "optim": optim}
+
+
+def _device(run: RunRecord) -> str | None:
+    """What the run was last started on: `cpu (AMD EPYC)`, or a GPU's name."""
+    starts = run.status.get("starts") or [{}]
+    return starts[-1].get("device")
+
+
+def _fits(hardware: HardwareConfig) -> Callable[[str], bool]:
+    """Whether a device, as a run's start names it, may be the one that a cell would run on."""
+    if hardware.launcher == "slurm":
+        on_cpu = hardware.device == "cpu" or hardware.gpus == 0
+        return lambda device: device.startswith("cpu ") == on_cpu
+    if hardware.device == "cpu" or (hardware.device == "auto" and not visible_gpus()):
+        here = f"cpu ({cpu_model()})"
+        return lambda device: device == here
+    return lambda device: not device.startswith("cpu ")
+
+
+def _speed(run: RunRecord, config: RunConfig) -> Speed:
+    """Over all of a run's epochs but the first (or that one, if it is the only one); much happens there for the first time."""
+    epochs = list(zip(run.metrics, macs_per_epoch(config), strict=False))
+    epochs = epochs[1:] or epochs
+    seconds, macs = sum(line["seconds"] for line, _ in epochs), sum(macs for _, macs in epochs)
+    threads = run.status["starts"][-1].get("threads")
+    on = f"{_device(run)}, {threads} thread{'s' * (threads != 1)}" if threads else str(_device(run))
+    return Speed(seconds / macs, f"{run.directory.path.parent.name}/{run.id} ({on})")
+
+
+def hours(config: RunConfig, speed: Speed, epochs_done: int = 0) -> float:
+    """Hours of the epochs after the first `epochs_done`, at the speed of an earlier run."""
+    return sum(macs_per_epoch(config)[epochs_done:]) * speed.seconds_per_mac / 3600
+
+
+def hours_left(runs: list[RunRecord], speeds: Speeds) -> tuple[float, str] | None:
+    """Hours of computing that some runs have before them, and by which runs that is judged; None if it cannot be.
+
+    Runs that are over count as well unless they are done: the command that started them goes on with them.
+    """
+    total = 0.0
+    sources: dict[str, None] = {}
+    for run in runs:
+        if run.done:
+            continue
+        try:
+            config = RunConfig.model_validate(run.config)
+        except (UserError, ValidationError):
+            return None
+        speed = speeds.of(config)
+        if speed is None:
+            return None
+        total += hours(config, speed, len(run.metrics))
+        sources[speed.source] = None
+    return (total, ", ".join(sources)) if sources else None

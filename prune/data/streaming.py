@@ -22,7 +22,7 @@ from prune.base.trouble import first_line
 from prune.data.base import SPLITS, DataFacts, FileSplit, Splits
 from prune.data.folder import FolderAugment, ImageFolderOptions
 from prune.data.loading import Batch, Loader
-from prune.data.workers import Leash
+from prune.data.workers import Leash, errors_wait_their_turn
 
 Key = tuple[int, tuple[int, int, int] | None]
 """(image index, (seed, state, epoch)) of an augmented image, or (image index, None) of a plain one."""
@@ -160,7 +160,9 @@ class Stream:
 
     def read(self, batches: list[list[Key]]) -> Iterator[Batch]:
         self.plan.batches = batches
-        for batch in self.loader:
+        with errors_wait_their_turn():
+            images = iter(self.loader)
+        for batch in images:
             if isinstance(batch, Broken):
                 raise UserError(f"dataset.root: {printable(batch.path)} cannot be decoded ({printable(batch.reason)}).")
             yield batch

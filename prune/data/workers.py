@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import ClassVar
 from weakref import WeakSet
@@ -47,6 +48,23 @@ def _leave_when_closed(pipe: Connection) -> None:
     with suppress(EOFError, OSError):
         pipe.recv_bytes()
     os._exit(0)
+
+
+@contextmanager
+def errors_wait_their_turn() -> Iterator[None]:
+    """Around the start of a pool: keep the signal handler that torch installs there from staying.
+
+    It raises in the main thread wherever that is, be it amid the writing of a checkpoint, when a worker is killed, and again
+    for each worker that ends later. Without it, whoever waits for the next batch is told, five seconds later at most.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @atexit.register

@@ -37,7 +37,7 @@ def find_progress(config: RunConfig, directory: RunDirectory) -> Progress:
     elif progress.begun and progress.state < config.schedule.states:
         log.info("resuming at state %d, epoch %d, step %d", progress.state, progress.epoch, progress.step)
     _restore_facts(directory, progress)
-    _name_broken_files(directory, progress)
+    _name_broken_files(directory, progress, over=progress.state == config.schedule.states)
     _restore_lines(directory.metrics, progress.metrics)
     _restore_lines(directory.states, progress.states)
     return progress
@@ -67,11 +67,11 @@ def _restore_lines(path: Path, lines: list[dict[str, Any]]) -> None:
         write_jsonl(path, lines)
 
 
-def _name_broken_files(directory: RunDirectory, progress: Progress) -> None:
-    """Name what finished states have lost. Rewind points are left to `begin_state`, which can make some again."""
+def _name_broken_files(directory: RunDirectory, progress: Progress, over: bool) -> None:
+    """Name what finished states have lost. As long as rewind points are needed they are `begin_state`'s to make again."""
     for path in Digests(directory, progress.files).broken():
-        if path.parent != directory.checkpoints:
-            log.warning("%s is missing or damaged; it belongs to a finished state and cannot be made again", path)
+        if over or path.parent != directory.checkpoints:
+            log.warning("%s is missing or damaged; what it belongs to is finished, and it is not made again", path)
 
 
 def _from_complete_states(config: RunConfig, directory: RunDirectory) -> Progress | None:

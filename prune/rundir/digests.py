@@ -44,9 +44,10 @@ class Digests:
 
 
 def write_checksums(directory: RunDirectory, files: Mapping[str, str]) -> None:
-    """The run is over: note the digests of its files, those of its lines among them, for who reads it without its last.pt."""
-    lines = {path.name: sha256(path) for path in (directory.metrics, directory.states)}
-    write_json(directory.checksums, {"files": {**files, **lines}})
+    """The run is over: note the digests of its files, lines and facts among them, for who reads it without its last.pt."""
+    others = (directory.metrics, directory.states, directory.data, directory.weights)
+    small = {path.name: sha256(path) for path in others if path.exists()}
+    write_json(directory.checksums, {"files": {**files, **small}})
 
 
 def digest(path: Path) -> str | None:

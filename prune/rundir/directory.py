@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from prune.base.errors import UserError
-from prune.base.files import write_text
+from prune.base.files import sha256_of, write_text
 from prune.rundir.format import FORMAT, check_format
 from prune.rundir.shapes import CONFIG, misfit
 
@@ -125,12 +126,14 @@ class RunDirectory:
         if not isinstance(content, dict) or not content:
             raise UserError(f"{self.config} is damaged: it holds no keys.")
         check_format(self.config, content.pop("format", None))
-        owner = content.pop("run", self.path.name)
-        if owner != self.path.name and _NAMED_BY_US.search(self.path.name):
+        owner, digest = content.pop("run", None), content.pop("sha256", None)
+        if owner not in (None, self.path.name) and _NAMED_BY_US.search(self.path.name):
             raise UserError(f"{self.config} belongs to another run, {owner}.")
         problem = misfit(content, CONFIG)
         if problem is not None:
             raise UserError(f"{self.config} is damaged: {problem}.")
+        if (owner, digest) != (None, None) and digest != _digest(content):
+            raise UserError(f"{self.config} is damaged: its checksum does not match.")
         return content
 
     def check_format(self) -> None:
@@ -150,8 +153,13 @@ class RunDirectory:
                     raise UserError(f"{path} is a folder where a file belongs; move it away.")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write config.yaml, with the version of the run's files and the run's name first."""
-        write_text(self.config, yaml.safe_dump({"format": FORMAT, "run": self.path.name, **config}, sort_keys=False))
+        """Write config.yaml: first the version of the run's files, the run's name, and a checksum of what follows."""
+        about = {"format": FORMAT, "run": self.path.name, "sha256": _digest(config)}
+        write_text(self.config, yaml.safe_dump({**about, **config}, sort_keys=False))
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    return sha256_of(json.dumps(config, sort_keys=True, default=str))
 
 
 _NAMED_BY_US = re.compile(r"-s\d+-[0-9a-f]{8}$")

@@ -166,14 +166,14 @@ class History:
 
 
 def unit_rows(folder: Path) -> list[list[Any]] | None:
-    """Rows of `UNIT_COLUMNS`, one for each group, from `folder`/pruned.json; None if it is not there."""
-    pruned = read_json(folder / "pruned.json")
-    if pruned is None:
+    """Rows of `UNIT_COLUMNS`, one for each group, from `folder`/pruned.json; None if it is not there, or damaged."""
+    try:
+        return [
+            [units["kind"], units["block"], name, units["units"], len(units["kept"]), ranges(units["kept"], "-", ",")]
+            for name, units in read_json(folder / "pruned.json")["groups"].items()
+        ]
+    except (TypeError, KeyError, AttributeError, ValueError):
         return None
-    return [
-        [units["kind"], units["block"], name, units["units"], len(units["kept"]), ranges(units["kept"], "-", ",")]
-        for name, units in pruned["groups"].items()
-    ]
 
 
 def _prefixes(config: dict[str, Any]) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def _run(harness: Harness, cases: list[Case], jobs: int) -> list[Result]:
         found = [harness.run(case) for case in cases]
     else:
         with multiprocessing.get_context("fork").Pool(jobs) as pool:
-            found = pool.map(harness.run, cases, chunksize=4)
+            found = list(pool.imap_unordered(harness.run, cases, chunksize=4))
     return [result for results in found for result in results]
 
 

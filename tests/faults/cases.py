@@ -18,7 +18,7 @@ from prune.base.files import read_json
 from prune.engine.cell import run_cell
 from prune.rundir import lock
 from prune.rundir.identity import run_directory
-from tests.faults import damages, reading, resume
+from tests.faults import damages, reading, remembering, resume
 from tests.faults.points import Points, be_full, die
 from tests.faults.sweeps import KINDS, Sweep, configs, in_a_child, make, start
 
@@ -84,7 +84,7 @@ class Harness:
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self._torn_seconds = folder, lock.TORN_SECONDS
         lock.TORN_SECONDS = 0.1  # a lock that names nobody is waited for; here nobody comes
         whole = make("finished", folder / "finished" / "outputs")
         self.sweeps = {"finished": whole} | {kind: make(kind, folder / kind / "outputs", whole.outputs) for kind in KINDS[1:]}
@@ -97,9 +97,11 @@ class Harness:
         }
 
     def close(self) -> None:
-        """End the run that is running."""
+        """End the run that is running, and leave the process as it was found."""
         os.kill(self._running, signal.SIGKILL)
         os.waitpid(self._running, 0)
+        lock.TORN_SECONDS = self._torn_seconds
+        remembering.forget()
 
     def damages(self) -> Iterator[Case]:
         """Each file of each sweep, damaged in each way that means something: before a start, and before each command."""
@@ -203,7 +205,7 @@ class Harness:
         except BaseException as error:
             return "crashed", f"{type(error).__name__}: {error}"
         text = str(outcome.error)
-        if outcome.status == "failed" and ("\n" in text or "full" not in text):
+        if outcome.status == "failed" and ("\n" in text or not ("full" in text or "No space left" in text)):
             return "unnamed", text
         if (read_json(outcome.directory.status) or {}).get("traceback"):
             return "crashed", text

@@ -82,7 +82,8 @@ def report(sweep: Sweep) -> tuple[Any, Any]:
     parts = []
     for run in (sweep.run, sweep.other):
         frames = [frame[frame["directory"] == str(run.path)].drop(columns="run") for frame in (study.states, study.epochs)]
-        parts.append(([frame.to_csv(index=False) for frame in frames], study.unreadable.get(run.path)))
+        told = [frame.dropna(axis="columns", how="all").to_csv(index=False) for frame in frames]
+        parts.append((told, study.unreadable.get(run.path)))
     return parts[0], parts[1]
 
 

@@ -36,3 +36,8 @@ class Remembering(Refill):
 def register() -> None:
     """Make the method known under its name, in this process."""
     METHODS.table[NAME] = f"{__name__}:Remembering"
+
+
+def forget() -> None:
+    """Undo `register`."""
+    METHODS.table.pop(NAME, None)

@@ -15,8 +15,8 @@ from rich.table import Table
 from benchmarks.scale import Scale
 from benchmarks.timing import quartiles
 from benchmarks.workbench import dense_state, make_job, training_flops
+from prune.engine.epoch import EpochSums, train_epoch
 from prune.engine.run import step_hooks
-from prune.engine.train import EpochSums, train_epoch
 
 CIFAR_IMAGES = 45_000
 SIDE = 8192

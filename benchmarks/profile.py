@@ -14,10 +14,10 @@ from benchmarks.scale import Scale
 from benchmarks.step_figures import REFILL
 from benchmarks.workbench import compact_state, dense_state, make_job
 from prune.base.machine import cpu_count
+from prune.engine.epoch import EpochSums, train_epoch
 from prune.engine.job import Job
 from prune.engine.run import step_hooks
 from prune.engine.state import PruningState
-from prune.engine.train import EpochSums, train_epoch
 
 ROWS = 24
 

@@ -14,11 +14,11 @@ from benchmarks.scale import Scale
 from prune.architectures.build import build_model
 from prune.base.machine import cpu_count
 from prune.config import RunConfig, parse
+from prune.engine.epoch import EpochSums, train_epoch
 from prune.engine.job import Job, prepare
 from prune.engine.run import step_hooks
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
-from prune.engine.train import EpochSums, train_epoch
 from prune.pruning.keepset import KeepSet
 from prune.rundir.directory import RunDirectory
 

@@ -1,4 +1,4 @@
-"""A package of somebody else's, as docs/ writes it, installed by pip beside this project: its methods and criteria work."""
+"""A package of somebody else's, as docs/ writes it, installed by pip: its methods, criteria and models work."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if path.startswith(("pyproject.toml", "my_pruning/")):
                 (project / path).parent.mkdir(parents=True, exist_ok=True)
                 (project / path).write_text(text)
+    add_family(project)
     for package in ("my_pruning", "my_pruning/conf"):
         (project / package / "__init__.py").touch()
     (project / "conf/method").mkdir(parents=True)  # a folder beside the package must not keep it from being built
@@ -45,9 +46,23 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+def add_family(project: Path) -> None:
+    """Put the class and the configuration of the page on architectures into the package, as its last section says."""
+    for path, text, table in blocks("adding-an-architecture.md"):
+        if path == "pyproject.toml":
+            with open(project / path, "a") as file:
+                file.write(f"\n{text}")
+        elif table is None and path.startswith(("prune/", "conf/")):
+            inside = path.replace("prune/architectures/", "my_pruning/").replace("conf/", "my_pruning/conf/")
+            (project / inside).parent.mkdir(parents=True, exist_ok=True)
+            (project / inside).write_text(text)
+
+
 def launch(python: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": ""}
-    command = [python, "-m", "prune", "launch", *overrides, *TINY_RUN, f"outputs={folder}", "name=plugin"]
+    other_model = any(override.startswith("model=") for override in overrides)
+    tiny = [override for override in TINY_RUN if not (other_model and override.startswith("model."))]
+    command = [python, "-m", "prune", "launch", *overrides, *tiny, f"outputs={folder}", "name=plugin"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -69,6 +84,19 @@ def test_movement_pruning_ranks_by_what_state_0_gathered(python: Path, tmp_path:
     report = subprocess.run([python, "-m", "prune", "report", tmp_path / "plugin"], capture_output=True, text=True, check=False)
     assert report.returncode == 0, report.stderr
     assert "movement_of_kept" in (tmp_path / "plugin/report/tables/states.csv").read_text().splitlines()[0]
+
+
+def test_a_family_of_the_package_s_own_is_pruned_and_reported(python: Path, tmp_path: Path) -> None:
+    result = launch(python, tmp_path, "model=convnext_micro", "method=refill")
+    assert result.returncode == 0, result.stderr
+    run = only_run(tmp_path)
+    assert read_jsonl(run / "states.jsonl")[-1]["kept"] == {"neurons": 182}  # 30 % of 608
+    start = (read_json(run / "status.json") or {})["starts"][-1]
+    assert start["plugins"] == {"model.family": "my-pruning 0.1"}
+    report = subprocess.run([python, "-m", "prune", "report", tmp_path / "plugin"], capture_output=True, text=True, check=False)
+    assert report.returncode == 0, report.stderr
+    headings = (tmp_path / "plugin/report/tables/states.csv").read_text().splitlines()[0]
+    assert "neurons" in headings and "heads" not in headings
 
 
 def test_torch_prunings_importances_rank(python: Path, tmp_path: Path) -> None:

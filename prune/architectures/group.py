@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-FLOPS_PER_MAC = 2
-TRAINING_PASSES = 3
-"""The backward pass takes two products for each of the forward pass."""
+TRAINING_FLOPS_PER_MAC = 6
+"""A multiply-accumulate is two FLOPs, and the backward pass takes two products for each of the forward pass."""
 
 Role = Literal["makes", "reads", "between"]
 

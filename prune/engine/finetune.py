@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from prune.base.errors import UserError
 from prune.config.schema import RunConfig
 from prune.engine.device import choose_device, set_precision
+from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.loaders import load_data
-from prune.engine.train import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.training import Training
 from prune.rundir.directory import RunDirectory
 

@@ -46,6 +46,11 @@ class Method:
         """
         return [size for state, size in enumerate(sizes) for _ in range(config.schedule.epochs_of(state))]
 
+    @property
+    def has_loss_term(self) -> bool:
+        """Whether the method adds a term to the loss; its steps are then computed by the library's own modules alone."""
+        return type(self).loss_term is not Method.loss_term
+
     def prepare(self, steps_per_epoch: int) -> None:
         """Checks when the job starts, before any training, now that the number of steps is known."""
 

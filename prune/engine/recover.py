@@ -9,7 +9,6 @@ from typing import Any
 from prune.base.errors import UserError
 from prune.base.files import jsonl, read_json, read_jsonl, remove_unfinished, sha256, sha256_of, write_json, write_jsonl
 from prune.config.schema import RunConfig
-from prune.pruning.schedule import epochs_before
 from prune.rundir.checkpoint import Progress, foreign, load_last, read_run_memory, read_tensors
 from prune.rundir.digests import Digests, digest
 from prune.rundir.directory import RunDirectory
@@ -86,7 +85,7 @@ def _from_complete_states(config: RunConfig, directory: RunDirectory) -> Progres
             log.warning("%s belongs to another run, %s", path, about["run"])
             continue
         files = ((directory.state(index) / "final.safetensors", "final"), (directory.run_memory(index), "run_memory"))
-        epochs = epochs_before(vars(config.schedule), index + 1)
+        epochs = config.schedule.epochs_before(index + 1)
         lines = ((directory.metrics, "metrics", metrics[:epochs]), (directory.states, "states", states[: index + 1]))
         damaged = [
             *(file for file, name in files if name in about["sha256"] and about["sha256"][name] != digest(file)),

@@ -13,12 +13,12 @@ from torch import Tensor
 from prune.base.errors import Preempted, TrainingFailed
 from prune.base.files import append_jsonl
 from prune.engine import memory
+from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.job import Job
 from prune.engine.method import Method
-from prune.engine.outcome import Tested, check_finite, state_line
 from prune.engine.restart import begin_state, capture_rewind_point, remember_facts
 from prune.engine.state import PruningState
-from prune.engine.train import EpochSums, StepHooks, lr_at, train_epoch
+from prune.engine.state_line import Tested, check_finite, state_line
 from prune.engine.watch import Watcher
 from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_last, save_state
 from prune.rundir.digests import write_checksums
@@ -229,7 +229,7 @@ class Run:
 def step_hooks(method: Method, state: PruningState) -> StepHooks:
     """The method's part in each step of a state."""
     return StepHooks(
-        loss_term=partial(method.loss_term, state),
+        loss_term=partial(method.loss_term, state) if method.has_loss_term else None,
         before_step=partial(method.before_step, state),
         after_step=partial(method.after_step, state),
     )

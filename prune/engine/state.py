@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prune.architectures.base import Architecture
-from prune.architectures.group import FLOPS_PER_MAC, TRAINING_PASSES
+from prune.architectures.group import TRAINING_FLOPS_PER_MAC
 from prune.base.errors import UserError
 from prune.base.registries import CRITERIA
 from prune.base.seeding import generator
@@ -173,8 +173,7 @@ class PruningState(Training):
 
     def flops_of_step(self) -> int:
         """Training FLOPs of one step of the present model, by closed form."""
-        macs = self.structure.macs(self.alive.counts())
-        return FLOPS_PER_MAC * TRAINING_PASSES * macs * self.loader.batch_size
+        return TRAINING_FLOPS_PER_MAC * self.structure.macs(self.alive.counts()) * self.loader.batch_size
 
     def sizes(self) -> dict[str, Any]:
         """What states.jsonl says of the present model: units kept by kind and by group, parameters, MACs of one image."""

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from prune.engine.tracker import Tracker
-from prune.pruning.schedule import epochs_before
 from prune.rundir.status import StatusFile
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Watcher:
 
     def __init__(self, job: Job, status: StatusFile, tracker: Tracker):
         self.job, self.status, self.tracker = job, status, tracker
-        self.total = epochs_before(vars(job.config.schedule), job.config.schedule.states)
+        self.total = job.config.schedule.epochs_before(job.config.schedule.states)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

@@ -75,6 +75,10 @@ class ScheduleOptions(Section):
         """Epochs of a state."""
         return epochs_of(vars(self), state)
 
+    def epochs_before(self, state: int) -> int:
+        """Epochs of all states before a state; with the number of states, those of the whole run."""
+        return epochs_before(vars(self), state)
+
 
 def epochs_of(schedule: Mapping[str, Any], state: int) -> int:
     """Epochs that a configuration's `schedule` section, as a file holds it, gives a state."""
@@ -83,7 +87,7 @@ def epochs_of(schedule: Mapping[str, Any], state: int) -> int:
 
 
 def epochs_before(schedule: Mapping[str, Any], state: int) -> int:
-    """Epochs of all states before a state; with the number of states, those of the whole run."""
+    """As `ScheduleOptions.epochs_before`, of a configuration's `schedule` section as a file holds it."""
     return 0 if state == 0 else epochs_of(schedule, 0) + (state - 1) * int(schedule["epochs"])
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from prune.base.errors import UserError
-from prune.base.registries import DATASETS
 from prune.base.text import dataset_label, flatten
 from prune.config.schema import RunConfig
 from prune.rundir import identity
@@ -26,17 +25,9 @@ def counted(config: Mapping[str, Any]) -> dict[str, Any]:
     except (UserError, ValidationError):
         plain = {key: value for key, value in config.items() if key not in identity.NOT_COUNTED}
         plain = json.loads(json.dumps(plain, default=str))
-        if not _root_counts(plain["dataset"]):
+        if identity.root_that_counts(plain["dataset"]) is None:
             plain["dataset"].pop("root", None)
     return flatten({key: value for key, value in plain.items() if key != "seed"})
-
-
-def _root_counts(dataset: Mapping[str, Any]) -> bool:
-    """Whether a dataset's root says which data it is; also where the dataset is not known here, for then it may."""
-    try:
-        return bool(DATASETS.load(str(dataset["name"])).Options.model_validate(dict(dataset)).root_counts)
-    except (UserError, ValidationError):
-        return True
 
 
 def group_key(settings: Mapping[str, Any]) -> str:

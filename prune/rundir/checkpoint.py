@@ -112,7 +112,7 @@ def save_last(directory: RunDirectory, progress: Progress) -> None:
 
 @contextmanager
 def _no_crc32() -> Iterator[None]:
-    """Have torch compute no CRC-32: the SHA-256 covers the whole file, and the CRC takes a quarter of the time to save it."""
+    """Have torch compute no CRC-32: the SHA-256 covers the whole file already."""
     usual = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
     try:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from prune.base.errors import UserError
+from prune.base.registries import DATASETS
 from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 
@@ -36,6 +41,16 @@ def counted(config: RunConfig) -> dict[str, Any]:
         if leaf in place and place[leaf] == neutral:
             del place[leaf]
     return content
+
+
+def root_that_counts(dataset: Mapping[str, Any]) -> str | None:
+    """The root in a file's `dataset` section where it says which data it is; also where that dataset is not known here, for
+    then it may."""
+    try:
+        counts = DATASETS.load(str(dataset["name"])).Options.model_validate(dict(dataset)).root_counts
+    except (UserError, ValidationError):
+        counts = True
+    return str(dataset["root"]) if counts and dataset.get("root") else None
 
 
 def run_id(config: RunConfig) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from prune.architectures.base import Architecture, make_architecture
 from prune.base.errors import UserError
 from prune.base.files import sha256_of
+from prune.base.registries import ARCHITECTURES
 from prune.config.schema import RunConfig
 from prune.data.base import DataFacts
 from prune.rundir.format import FORMAT, check_format
@@ -146,6 +147,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a readable manifest ({type(error).__name__}: {error}).") from None
     check_format(path, content.get("format"))
+    _check_family(path, content.get("model"))
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -153,6 +155,15 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.sha256.get("manifest", manifest_digest(content)) != manifest_digest(content):
         raise UserError(f"{path} is damaged or was changed: its checksum does not match what it says.")
     return manifest
+
+
+def _check_family(path: Path, model: object) -> None:
+    """A family that is not known here is no damage: its package is missing."""
+    if isinstance(model, dict) and isinstance(model.get("family"), str):
+        try:
+            ARCHITECTURES.load(model["family"])
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
 
 def manifest_digest(content: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from prune.base.ending import INTERRUPTED
 from prune.base.errors import UserError
 from prune.base.files import read_json, write_json
 from prune.config.schema import RunConfig
@@ -27,8 +28,6 @@ from prune.sweep.slurm import SlurmBackend
 from prune.sweep.snapshot import take_snapshot
 from prune.sweep.submission import read_submission
 from prune.sweep.summary import print_failures, print_summary
-
-INTERRUPTED = 130
 
 
 def launch_sweep(plan: Sequence[PlannedCell], executor: Callable[..., Any]) -> int:

@@ -21,7 +21,7 @@ from prune.sweep.slurm_queue import JobState
 from prune.sweep.submission import read_submission, slurm_jobs
 from prune.sweep.summary import wide_enough
 from prune.sweep.versions import about_versions, other_version
-from prune.sweep.work import flops_left
+from prune.sweep.work import flops_left, is_exact
 
 Standing = Literal["new", "resumable", "done", "running", "queued"]
 
@@ -32,6 +32,7 @@ class PlannedCell:
 
     Attributes:
         position: (state, epoch) that it goes on from.
+        exact: whether `flops_left` is that to the last digit, or about so much.
         hours: of computing; None if nothing tells how fast this machine trains it.
         speed: what `hours` is judged by, in words.
         place: where it runs already, in words; empty otherwise.
@@ -44,6 +45,7 @@ class PlannedCell:
     position: tuple[int, int]
     epochs_left: int
     flops_left: float | None
+    exact: bool
     hours: float | None = None
     speed: str = ""
     place: str = ""
@@ -80,7 +82,7 @@ def _record(config: RunConfig, directory: RunDirectory) -> RunRecord:
 def _plan(config: RunConfig, run: RunRecord, job: JobState | None, speeds: Speeds) -> PlannedCell:
     directory = run.directory
     if run.done:
-        return PlannedCell(config, directory, "done", (run.planned_states, 0), 0, 0.0, 0.0, version=other_version(run))
+        return PlannedCell(config, directory, "done", (run.planned_states, 0), 0, 0.0, True, 0.0, version=other_version(run))
     standing: Standing = "resumable" if run.metrics or directory.has_begun else "new"
     place, locked, submission = "", holder(directory.lock), read_submission(directory)
     if locked is not None:
@@ -90,7 +92,7 @@ def _plan(config: RunConfig, run: RunRecord, job: JobState | None, speeds: Speed
         standing, place = "queued", submission.name
     left = flops_left(config, len(run.metrics))
     time, by = _hours_left(config, len(run.metrics), left, speeds)
-    return PlannedCell(config, directory, standing, run.position, run.epochs_left, left, time, by, place)
+    return PlannedCell(config, directory, standing, run.position, run.epochs_left, left, is_exact(config), time, by, place)
 
 
 def _hours_left(config: RunConfig, epochs_done: int, flops: float | None, speeds: Speeds) -> tuple[float | None, str]:
@@ -117,7 +119,7 @@ def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> N
             f"{cell.standing} by {cell.version}" if cell.version else f"{cell.standing} {cell.place}".strip(),
             "–" if cell.standing == "done" else f"{cell.position[0]}, {cell.position[1]}",
             str(cell.epochs_left),
-            _flops(cell.flops_left),
+            _flops(cell.flops_left, cell.exact),
             _hours(cell.hours),
         )
     console.print(table)
@@ -134,7 +136,8 @@ def _below(plan: Sequence[PlannedCell]) -> Iterator[str]:
         if any(cell.standing == standing for cell in plan)
     )
     work = [f"{sum(cell.epochs_left for cell in left)} epochs"]
-    work += _total([cell.flops_left for cell in left], "FLOPs", _flops)
+    exact = all(cell.exact for cell in left)
+    work += _total([cell.flops_left for cell in left], "FLOPs", lambda value: _flops(value, exact))
     work += _total([cell.hours for cell in left], "hours", _hours)
     yield f"{len(plan)} run{'s' * (len(plan) != 1)}: {counts}. To compute: {', '.join(work)}."
     for by in dict.fromkeys(cell.speed for cell in plan if cell.speed):
@@ -157,8 +160,8 @@ def _total(values: Sequence[float | None], noun: str, shown: Callable[[float | N
     return [f"{shown(sum(known))} {noun}{part}"]
 
 
-def _flops(value: float | None) -> str:
-    return "–" if value is None else "0" if value == 0 else f"{value:.2e}"
+def _flops(value: float | None, exact: bool) -> str:
+    return "–" if value is None else "0" if value == 0 else f"{'' if exact else 'about '}{value:.2e}"
 
 
 def _hours(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prune.architectures.group import FLOPS_PER_MAC, TRAINING_PASSES
+from prune.architectures.group import TRAINING_FLOPS_PER_MAC
 from prune.base.registries import DATASETS, METHODS
 from prune.config.schema import RunConfig
 from prune.engine.method import Method
@@ -11,13 +11,19 @@ from prune.engine.method import Method
 def flops_left(config: RunConfig, epochs_done: int = 0) -> float | None:
     """Training FLOPs of the epochs after the first `epochs_done`; None if the number of images is not known beforehand.
 
-    Exact for separate pools where all units of a kind cost the same; else about so much.
+    See `is_exact`.
     """
     images = DATASETS.load(config.dataset.name)(config.dataset).training_images()
     if images is None:
         return None
     used = images // config.optim.batch_size * config.optim.batch_size
-    return sum(macs_per_epoch(config)[epochs_done:]) * used * FLOPS_PER_MAC * TRAINING_PASSES
+    return sum(macs_per_epoch(config)[epochs_done:]) * used * TRAINING_FLOPS_PER_MAC
+
+
+def is_exact(config: RunConfig) -> bool:
+    """Whether counts fix the size beforehand: where all units of a kind cost the same, and each kind has its own count."""
+    pools = getattr(config.method, "pools", "separate")
+    return config.architecture().structure.even and pools == "separate"
 
 
 def macs_per_epoch(config: RunConfig) -> list[int]:

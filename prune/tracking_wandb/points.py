@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prune.base.errors import UserError
 from prune.base.files import read_json
-from prune.base.registries import DATASETS
 from prune.base.text import dataset_label, flatten, ranges
 from prune.pruning.schedule import epochs_before
 from prune.rundir.directory import RunDirectory
+from prune.rundir.identity import root_that_counts
 from prune.rundir.reader import RunRecord
 
 AXES = ("epoch", "state")
@@ -53,13 +52,7 @@ def axis_globs(config: dict[str, Any]) -> list[tuple[str, str]]:
 
 def dataset_of(config: dict[str, Any]) -> str:
     """The label of a configuration's dataset; with its folder's name where that chooses the images."""
-    section = config["dataset"]
-    name = str(section["name"])
-    try:
-        chosen_by_folder = DATASETS.load(name).Options.model_construct(**section).root_counts
-    except UserError:  # a dataset of a package that is not installed here
-        chosen_by_folder = False
-    return dataset_label(name, section.get("root") if chosen_by_folder else None)
+    return dataset_label(str(config["dataset"]["name"]), root_that_counts(config["dataset"]))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 import prune
 from prune.architectures.base import make_architecture
 from prune.architectures.build import restore_model
+from prune.base.errors import UserError
 from prune.base.registries import ARCHITECTURES
 from prune.cli import main
 from prune.export.onnx_file import TOLERANCE
@@ -42,6 +43,12 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Saved:
             for unit in set(range(reader.shape[1])) - set(kept):
                 reader[:, unit] = 0
     return save_compact(tmp_path / "run", model.eval(), masked, architecture, KeepSet.from_lists(KEPT), 1, MODEL)
+
+
+def test_a_family_that_is_not_installed_is_named_and_is_no_damage(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(ARCHITECTURES.table, "layered")
+    with pytest.raises(UserError, match=r"pruned\.json: model\.family='layered' is not known; choose one of"):
+        prune.load(saved.folder)
 
 
 def test_buffers_that_no_file_holds_come_back(saved: Saved) -> None:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from prune.architectures.build import build_model
+from prune.engine.epoch import EpochSums, train_epoch
 from prune.engine.job import Job, prepare
 from prune.engine.run import step_hooks
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
-from prune.engine.train import EpochSums, train_epoch
 from prune.methods.penalty_growth import simulate
 from prune.methods.rsst import RSST
 from prune.pruning.compact import compact

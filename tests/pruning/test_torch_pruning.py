@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prune.base.registries import CRITERIA
+from prune.engine.epoch import EpochSums, train_epoch
 from prune.engine.job import prepare
 from prune.engine.run import step_hooks
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
-from prune.engine.train import EpochSums, train_epoch
 from prune.pruning.compact import compact
 from prune.pruning.criteria.base import Criterion, Scoring
 from prune.pruning.ranking import Scores, rank_separate

@@ -187,3 +187,9 @@ def test_all_epochs_are_counted(compose: Compose) -> None:
     config = compose("model=vit_micro", "dataset=digits", "schedule.states=4", "schedule.epochs=5", "schedule.epochs_first=9")
     (cell,) = make_plan([config])
     assert cell.epochs_left == len(macs_per_epoch(config)) == 9 + 3 * 5
+
+
+def test_what_counts_do_not_fix_is_about_so_much(compose_tiny: Compose) -> None:
+    assert "about" not in shown(make_plan([compose_tiny()]))
+    both = shown(make_plan([compose_tiny(), compose_tiny("method.pools=joint")]))
+    assert len(re.findall(r"about \d\.\d\de\+\d\d", both)) == 2  # that run, and the total

@@ -25,7 +25,9 @@ class Activation(Criterion):
         model, groups = scoring.model, scoring.structure.groups
         sums: dict[str, Tensor] = {}
         hooks = [
-            model.get_submodule(group.readers[-1].module).register_forward_pre_hook(_record(sums, group.name))
+            model.get_submodule(group.readers[-1].module).register_forward_pre_hook(
+                _record(sums, group.name, _features_of(model, group))
+            )
             for group in groups
         ]
         training = model.training
@@ -41,11 +43,16 @@ class Activation(Criterion):
         return scoring.collect(lambda group: _mean_of_lanes(sums[group.name] / count, group))
 
 
-def _record(sums: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    """A hook that adds |input|, its features last, averaged over everything else, to `sums[name]`."""
+def _features_of(model: nn.Module, group: Group) -> int:
+    """Which dimension of its input holds what the last reader reads: 1 for a convolution, the last for a linear layer."""
+    return 1 if model.get_parameter(group.readers[-1].tensor).dim() > 2 else -1
+
+
+def _record(sums: dict[str, Tensor], name: str, features: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    """A hook that adds |input|, averaged over all dimensions but that of the features, to `sums[name]`."""
 
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        mean = inputs[0].float().abs().flatten(0, -2).mean(0)
+        mean = inputs[0].float().abs().movedim(features, -1).flatten(0, -2).mean(0)
         sums[name] = sums[name] + mean if name in sums else mean
 
     return hook

@@ -12,6 +12,7 @@ from timm.layers import Attention, Mlp
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+from prune.architectures.base import make_architecture
 from prune.architectures.fast.attention import PackedAttention
 from prune.architectures.fast.mlp import CpuMlp
 from prune.architectures.fast.residual import InPlaceBlock
@@ -20,8 +21,10 @@ from prune.architectures.fast.vit import fast_paths
 from prune.engine.method import Method
 from prune.engine.state import PruningState
 from prune.methods.refill import Refill
+from prune.pruning.compact import compact
 from prune.pruning.criteria.base import Scoring
 from prune.pruning.criteria.magnitude import Magnitude
+from prune.pruning.keepset import KeepSet
 from tests.conftest import Compose
 
 PLAIN = (Block, Attention, Mlp)
@@ -93,8 +96,12 @@ def test_a_hook_fires_and_what_it_keeps_stays_what_it_was(place: str) -> None:
         assert kinds(model) == set(FAST)
 
 
+@pytest.mark.parametrize("headless", [False, True])
 @pytest.mark.parametrize("fused", [True, False])
-def test_attention_that_timm_is_not_to_fuse_calls_no_fused_kernel(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_that_timm_is_not_to_fuse_calls_no_fused_kernel(
+    fused: bool, headless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a block that has lost all its heads."""
     calls: list[int] = []
     kernel = nn.functional.scaled_dot_product_attention
 
@@ -106,8 +113,13 @@ def test_attention_that_timm_is_not_to_fuse_calls_no_fused_kernel(fused: bool, m
     model = vit()
     for block in model.blocks:
         block.attn.fused_attn = fused
+    if headless:
+        sizes = {"embed_dim": WIDTH, "depth": 2, "num_heads": 3, "mlp_ratio": 4}
+        architecture = make_architecture({"family": "vit", "name": "custom", "patch_size": 4, **sizes}, 12, 1, 5)
+        dense = KeepSet.dense(architecture.structure)
+        compact(model, architecture, dense, KeepSet.from_lists({**dense.to_lists(), "blocks.1.attn": []}))
     step(model, FastPaths(fast_paths(model, "cpu")))
-    assert len(calls) == (2 if fused else 0)
+    assert len(calls) == (2 - headless if fused else 0)
 
 
 def test_methods_and_criteria_see_plain_timm_in_a_whole_run(
@@ -149,11 +161,31 @@ def test_methods_and_criteria_see_plain_timm_in_a_whole_run(
     assert during == set(FAST)
 
 
+def test_a_loss_term_sees_plain_timm_and_may_differentiate_the_logits(
+    run_tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[tuple[Tensor, Tensor]] = []
+    seen: set[type] = set()
+
+    def loss_term(self: Refill, state: PruningState, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        seen.update(kinds(state.model))
+        module = state.model.get_submodule("blocks.0")
+        with module.register_forward_hook(lambda _, __, output: kept.append((output, output.detach().clone()))):
+            again = state.model(images)
+        parameters = [parameter for parameter in state.model.parameters() if parameter.numel()]
+        torch.autograd.grad(nn.functional.cross_entropy(logits, labels), parameters, retain_graph=True)
+        return 0 * again.sum()
+
+    monkeypatch.setattr(Refill, "loss_term", loss_term)
+    assert run_tiny("method=refill").status == "done"
+    assert seen == set(PLAIN)
+    assert all(torch.equal(output, copy) for output, copy in kept)
+
+
 def test_compiled_steps_have_no_fast_classes(compose_tiny: Compose, tmp_path: Path) -> None:
     from prune.architectures.build import build_model
     from prune.engine.job import prepare
     from prune.engine.stop import Stop
-    from prune.pruning.keepset import KeepSet
     from prune.rundir.directory import RunDirectory
 
     for compile_it, expected in ((False, set(FAST)), (True, set(PLAIN))):

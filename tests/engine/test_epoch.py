@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from benchmarks.scale import MINI
 from benchmarks.workbench import dense_state, make_job
 from prune.config.optim import OptimConfig
+from prune.engine.epoch import EpochSums, compute_gradients, train_epoch
 from prune.engine.run import step_hooks
-from prune.engine.train import EpochSums, compute_gradients, train_epoch
 from tests.conftest import Compose
 from tests.engine.states import first_state
 

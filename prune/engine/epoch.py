@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ class StepHooks:
     """What happens in a step besides training. Steps are counted from the state's first.
 
     Attributes:
-        loss_term: of images, logits and labels: a term to add to the loss, or None.
+        loss_term: of images, logits and labels: a term to add to the loss, or None. With one, no fast paths are installed.
         before_step, after_step: called around the optimiser's step.
     """
 
@@ -75,7 +76,9 @@ def train_epoch(
         seed_default_generator(derive(config.seed, "dropout", training.index, epoch, step), training.device)
         training.lr = lr_at(training, position)
         set_learning_rate(optimizer, training.lr)
-        with training.fast_paths.installed():
+        # A loss term may look at the model, and differentiate the logits, as at timm's own.
+        paths = training.fast_paths.installed() if hooks.loss_term is None else nullcontext()
+        with paths:
             loss, hits = compute_gradients(forward, images, labels, optim, hooks.loss_term)
         if optim.grad_clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.grad_clip)

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from prune.base.errors import UserError
 from prune.base.registries import DATASETS
 from prune.config.schema import RunConfig
@@ -47,8 +45,8 @@ def root_that_counts(dataset: Mapping[str, Any]) -> str | None:
     """The root in a file's `dataset` section where it says which data it is; also where that dataset is not known here, for
     then it may."""
     try:
-        counts = DATASETS.load(str(dataset["name"])).Options.model_validate(dict(dataset)).root_counts
-    except (UserError, ValidationError):
+        counts = DATASETS.load(str(dataset["name"])).Options.model_construct(**dataset).root_counts
+    except UserError:
         counts = True
     return str(dataset["root"]) if counts and dataset.get("root") else None
 

@@ -27,11 +27,11 @@ class ViTOptions(ModelOptions):
         "pretrained", "drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
     )  # fmt: skip
 
-    patch_size: int = Field(ge=1, description="pixels along one side of a patch")
-    depth: int = Field(ge=1, description="transformer blocks")
-    embed_dim: int = Field(ge=1, description="width of a token")
-    num_heads: int = Field(ge=1, description="attention heads per block")
-    mlp_ratio: float = Field(gt=0, description="MLP neurons per block / embed_dim")
+    patch_size: int = Field(ge=1, le=1024, description="pixels along one side of a patch")
+    depth: int = Field(ge=1, le=1000, description="transformer blocks")
+    embed_dim: int = Field(ge=1, le=65_536, description="width of a token")
+    num_heads: int = Field(ge=1, le=65_536, description="attention heads per block")
+    mlp_ratio: float = Field(gt=0, le=1024, description="MLP neurons per block / embed_dim")
     class_token: bool = Field(True, description="whether a class token is prepended")
     global_pool: Literal["token", "avg"] = Field("token", description="what the classifier reads")
     drop_rate: float = Field(0.0, ge=0, lt=1, description="dropout before the classifier")

@@ -7,6 +7,7 @@ from itertools import pairwise
 from prune.base.errors import UserError
 from prune.base.registries import CRITERIA, METHODS
 from prune.config.describe import show
+from prune.config.hardware import READ_BY, HardwareConfig
 from prune.config.schema import RunConfig
 from prune.pruning.options import ScoredOptions, rewind_epoch
 
@@ -58,12 +59,18 @@ def _check_optimiser(config: RunConfig) -> None:
 
 def _check_hardware(config: RunConfig) -> None:
     hardware = config.hardware
-    if hardware.launcher == "slurm" and hardware.signal_seconds >= 60 * hardware.time_minutes:
+    for key, launchers in READ_BY.items():
+        if hardware.launcher not in launchers and getattr(hardware, key) != HardwareConfig.model_fields[key].default:
+            names = " or ".join(f"hardware={name}" for name in launchers)
+            raise UserError(f"hardware.{key} is read by {names} only; add that, or leave it out.")
+    if hardware.launcher != "slurm":
+        return
+    if hardware.signal_seconds >= 60 * hardware.time_minutes:
         raise UserError(
             f"hardware.signal_seconds={hardware.signal_seconds} leaves nothing of hardware.time_minutes="
             f"{hardware.time_minutes}; it must be less."
         )
-    if hardware.launcher == "slurm" and hardware.gpus == 0 and hardware.device.startswith("cuda"):
+    if hardware.gpus == 0 and hardware.device.startswith("cuda"):
         raise UserError(
             f"hardware.gpus=0 but hardware.device={hardware.device}; on nodes without GPUs set hardware.device=cpu."
         )

@@ -13,11 +13,11 @@ from prune.base.section import Section
 from prune.config.schema import CHOSEN_BY_NAME, RunConfig
 
 FORMS = {
-    "name": "letters, digits and . _ + -",
+    "name": "letters, digits and . _ + - after a letter, a digit or _",
     "hardware.device": "auto, cpu, cuda or cuda:N",
     "method.rewind": "init, none or epoch:K",
     "model.pretrained": "true, false or the path of a checkpoint",
-    "dataset.image_size": "pixels, or [height, width], each a whole number of at least 1",
+    "dataset.image_size": "pixels, or [height, width], each a whole number from 1 to 16384",
 }
 """Keys whose form their type does not tell."""
 
@@ -115,5 +115,7 @@ def _range(metadata: Sequence[Any]) -> str:
         for name, word in BOUNDS.items()
         if getattr(note, name, None) is not None
     ]
+    if [word for word, _ in found] == ["at least", "at most"]:
+        return f" from {show(found[0][1])} to {show(found[1][1])}"
     text = " and ".join(f"{word} {show(bound)}" for word, bound in found)
     return f" {'of ' if text.startswith('at ') else ''}{text}" if text else ""

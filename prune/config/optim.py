@@ -21,7 +21,7 @@ class OptimConfig(Section):
     betas: tuple[Share, Share] = Field((0.9, 0.999), description="AdamW only")
     weight_decay: float = Field(ge=0, description="SGD: added to the gradient as wd·w; AdamW: decoupled")
     decay: Literal["all", "matrices"] = Field("all", description="which parameters decay: all, or matrices only")
-    batch_size: int = Field(ge=1, description="training images per step")
+    batch_size: int = Field(ge=1, le=1_000_000, description="training images per step")
     warmup_epochs: float = Field(0.0, ge=0, description="the rate climbs linearly over these epochs of each state")
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
     lr_final: float = Field(0.0, ge=0, le=1, description="cosine ends at this share of lr")

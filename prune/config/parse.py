@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from pydantic_core import ErrorDetails
 from prune.base.errors import UserError
 from prune.base.section import Section
 from prune.config.checks import cross_check
-from prune.config.describe import allowed, owners, section_of, show
-from prune.config.schema import CHOSEN_BY_NAME, RunConfig
+from prune.config.describe import FORMS, allowed, owners, section_of, show
+from prune.config.schema import CHOSEN_BY_NAME, NAME, RunConfig
+from prune.config.secrets import SUBMISSION_ONLY
 
 
 def parse(config: Mapping[str, Any]) -> RunConfig:
@@ -26,12 +28,21 @@ def parse(config: Mapping[str, Any]) -> RunConfig:
     Raises:
         UserError: what is wrong with each key, joined by semicolons.
     """
+    check_place(config.get("outputs"), config.get("name"))
     try:
         parsed = RunConfig.model_validate(_absolute_paths(config))
     except ValidationError as error:
         raise UserError("; ".join(_problems(config, error)) + ".") from None
     cross_check(parsed)
     return parsed
+
+
+def check_place(outputs: object, name: object) -> None:
+    """Raise `UserError` where these could name no folder of a sweep's own: all that is written goes below it."""
+    if outputs == "":
+        raise UserError("outputs is empty; give a folder, as in outputs=outputs.")
+    if isinstance(name, str) and not re.fullmatch(NAME, name):
+        raise UserError(f"name={show(name)} must be {FORMS['name']}.")
 
 
 def _absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,9 +98,10 @@ def _problem(config: Mapping[str, Any], detail: ErrorDetails, path: list[str], s
         if not isinstance(value, Mapping) or part not in value:
             return f"{key} is missing"
         value = value[part]
+    shown = key if key in SUBMISSION_ONLY else f"{key}={show(value)}"
     if detail["type"] == "value_error":
-        return f"{key}={show(value)} {detail['msg'].removeprefix('Value error, ')}"
-    return f"{key}={show(value)} must be {allowed(key, field)}"
+        return f"{shown} {detail['msg'].removeprefix('Value error, ')}"
+    return f"{shown} must be {allowed(key, field)}"
 
 
 def _advice(config: Mapping[str, Any], path: list[str], parent: type[Section]) -> str:

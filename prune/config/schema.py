@@ -58,10 +58,14 @@ def _options_of(section: str) -> Any:
     return BeforeValidator(pick)
 
 
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
+"""What a sweep may be called: the name of a folder, of no other than its own."""
+
+
 class RunConfig(Section):
     """One cell of the matrix."""
 
-    name: str = Field("main", pattern=r"^[A-Za-z0-9._+-]+$", description="the sweep: its folder under `outputs`")
+    name: str = Field("main", pattern=f"^{NAME}$", description="the sweep: its folder under `outputs`")
     outputs: str = Field("outputs", description="folder of all sweeps")
     seed: int = Field(0, ge=0, description="of weights, data order, augmentation and dropout")
     plan: bool = Field(False, description="only show what would run")

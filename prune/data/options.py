@@ -8,13 +8,13 @@ from pydantic import Field, field_validator
 
 from prune.base.section import Section
 
-Pixels = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=1, le=16_384)]
 
 
 class Augment(Section):
     """Random changes to training images; validation, test and calibration images are never changed."""
 
-    crop_padding: int = Field(0, ge=0, description="pad by this many pixels, then crop at random; 0: off")
+    crop_padding: int = Field(0, ge=0, le=1024, description="pad by this many pixels, then crop at random; 0: off")
     flip: bool = Field(False, description="mirror left-right with probability 1/2")
 
 

@@ -59,7 +59,7 @@ class ScoredOptions(MethodOptions):
     """The options of a method that scores units by a criterion (`state.score()`)."""
 
     criterion: str = Field("magnitude", description="how units are scored")
-    calibration_batches: int = Field(8, ge=1, description="training batches for criteria that need data")
+    calibration_batches: int = Field(8, ge=1, le=100_000, description="training batches for criteria that need data")
 
     @field_validator("criterion")
     @classmethod

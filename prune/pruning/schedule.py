@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from prune.base.errors import UserError
 from prune.base.section import Section
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
+
+MOST_EPOCHS = 1_000_000
+"""Of a run. More is a slip of the keyboard, and would be planned, and waited for, in vain."""
 
 SHAPES = ("geometric", "linear", "cubic", "constant")
 
@@ -57,13 +61,23 @@ def number_kept(rate: float, units: int, fillback_rate: float = 0.0) -> int:
 class ScheduleOptions(Section):
     """States, epochs per state and the rate of each state."""
 
-    states: int = Field(ge=2, description="S, state 0 (dense) included")
+    states: int = Field(ge=2, le=10_000, description="S, state 0 (dense) included")
     epochs: int = Field(ge=1, description="epochs of each state")
     epochs_first: int | None = Field(None, ge=0, description="epochs of state 0; null: as `epochs`")
     target: Rate = Field(description="the last state's rate, for all kinds of unit alike")
     targets: dict[str, Rate] | None = Field(None, description="other targets by kind: {heads: 0.5}")
     shape: Literal["geometric", "linear", "cubic", "constant"] = Field("geometric", description="how the rate grows")
     rates: list[float] | None = Field(None, description="an explicit list that starts at 0; overrides target and shape")
+
+    @model_validator(mode="after")
+    def _check_length(self) -> ScheduleOptions:
+        epochs = self.epochs_before(self.states)
+        if epochs > MOST_EPOCHS:
+            raise UserError(
+                f"schedule.states={self.states} and schedule.epochs={self.epochs} make {epochs:,} epochs; a run has at most "
+                f"{MOST_EPOCHS:,}."
+            )
+        return self
 
     def curve(self, kind: str | None = None) -> list[float]:
         """The rate of each state: of a kind, or of `target`."""

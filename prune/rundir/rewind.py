@@ -45,7 +45,7 @@ class RewindPoints:
         if not self.has(name):
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, lambda file: file.write(data))
-            path.chmod(0o444)
+            path.chmod(path.stat().st_mode & ~0o222)
 
     def read(self, name: str) -> dict[str, Tensor]:
         """Fresh tensors, on the CPU.

@@ -16,6 +16,7 @@ from prune.base.errors import UserError
 from prune.base.logs import setup_console
 from prune.config import RunConfig, parse
 from prune.config.hardware import OF_ONE_RUN, HardwareConfig
+from prune.config.secrets import SUBMISSION_ONLY, refuse_secrets
 from prune.engine.cell import Outcome, run_cell
 from prune.engine.stop import Stop
 from prune.sweep.plan import make_plan, print_plan
@@ -33,6 +34,8 @@ def read_config(config: DictConfig) -> RunConfig:
     """
     try:
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        typed: Any = OmegaConf.to_container(ours, resolve=False)
+        refuse_secrets(typed)
         content: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is missing; give {error.full_key}=VALUE.") from None
@@ -96,7 +99,8 @@ def _check_one_place(configs: Sequence[RunConfig]) -> None:
         values = list(dict.fromkeys(str(getattr(config.hardware, key)) for config in configs))
         if len(values) > 1 and key not in OF_ONE_RUN:
             name = "hardware" if key == "launcher" else f"hardware.{key}"
-            raise UserError(f"{name} cannot be swept over {' and '.join(values)}: choose one for the whole sweep.")
+            over = "" if name in SUBMISSION_ONLY else f" over {' and '.join(values)}"
+            raise UserError(f"{name} cannot be swept{over}: choose one for the whole sweep.")
 
 
 def _cell(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str], swept: set[str]) -> RunConfig:

@@ -73,6 +73,20 @@ def _without_file(group: str, choice: str) -> str | None:
     )
 
 
+def _files_with(group: str, key: str) -> list[str]:
+    """The options of a config group whose files have a key."""
+    import yaml
+
+    from prune.sweep.conf_folder import conf_folder
+
+    found = []
+    for path in sorted((conf_folder() / group).glob("*.yaml")):
+        content = yaml.safe_load(path.read_text()) or {}
+        if key in (content.get(group) or content):  # below the group's name where the file sets other groups' keys too
+            found.append(path.stem)
+    return found
+
+
 def _meant(key: str) -> str | None:
     """One spelt alike, the option that has it, or one of the same name in another section."""
     from prune.config.describe import all_keys, owners
@@ -80,7 +94,8 @@ def _meant(key: str) -> str | None:
     known = {name for name, _, _ in all_keys()}
     group, _, leaf = key.partition(".")
     if key in known:
-        return f"it is one of {', '.join(f'{group}={name}' for name in owners(group, leaf))}"
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+        return f"it is one of {', '.join(f'{group}={name}' for name in owners(group, leaf) or _files_with(group, leaf))}"
+    longer = sorted(name for name in known if name.startswith(f"{key}_"))
+    close = longer or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     same_leaf = sorted(name for name in known if name.endswith(f".{key}"))
     return f"did you mean {' or '.join(close or same_leaf)}?" if close or same_leaf else None

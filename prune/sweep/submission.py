@@ -93,9 +93,8 @@ def read_result(directory: RunDirectory) -> str | None:
     result = read_json(_of_the_sweep(directory, submission.result))
     if misfit(result, RESULT) is None and result["run"] == directory.path.name:
         return cast("str | None", result["error"])
-    errors = _of_the_sweep(directory, submission.errors)
     try:
-        lines = errors.read_text(errors="replace").splitlines()[-LAST_LINES:] if errors.is_file() else []
+        lines = _of_the_sweep(directory, submission.errors).read_text(errors="replace").splitlines()[-LAST_LINES:]
     except OSError:
         return None
     return next((line.strip() for line in reversed(lines) if _EXCEPTION.match(line)), None)
@@ -128,4 +127,11 @@ def log_of(directory: RunDirectory) -> Path | None:
     candidates = [directory.log]
     if submission is not None:
         candidates += [_of_the_sweep(directory, file) for file in (submission.errors, submission.output)]
-    return next((path for path in candidates if path.is_file() and path.stat().st_size), None)
+    return next((path for path in candidates if _has_text(path)), None)
+
+
+def _has_text(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:  # jobs' own output is for whoever submitted them
+        return False

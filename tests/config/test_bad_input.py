@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ TABLE = [
     ("schedule.targets={{heads:1.5}}", "schedule.targets={heads: 1.5} must be a map in braces, each value a number above 0"),
     ("schedule.targets=0.5", "schedule.targets=0.5 must be a map in braces, each value a number above 0 and below 1 or null"),
     ("schedule.targets={{head:0.5}}", "schedule.targets names head, which this model does not have; it has heads, neurons"),
-    ("schedule.states=1", "schedule.states=1 must be a whole number of at least 2"),
+    ("schedule.states=1", "schedule.states=1 must be a whole number from 2 to 10000"),
     ("schedule.states=2.5", "schedule.states=2.5 must be a whole number"),
     ("schedule.epochs=0", "schedule.epochs=0 must be a whole number of at least 1"),
     ("schedule.rates=[0,0.6,0.5]", "schedule.rates=[0, 0.6, 0.5] falls"),
@@ -126,8 +127,32 @@ TABLE = [
     # this machine
     ("hardware.device=gpu", "hardware.device=gpu must be auto, cpu, cuda or cuda:N"),
     ("hardware.device=cuda:99", "hardware.device=cuda:99 is not there"),
-    ("hardware.threads=0", "hardware.threads=0 must be a whole number of at least 1 or null"),
+    ("hardware.threads=0", "hardware.threads=0 must be a whole number from 1 to 4096 or null"),
     ("outputs={file}/runs", "cannot be written"),
+    # values that cannot mean anything
+    ("schedule.states=1e8", "schedule.states=1e+08 must be a whole number from 2 to 10000"),
+    ("schedule.states=100000000", "schedule.states=100000000 must be a whole number from 2 to 10000"),
+    ("schedule.epochs=10000000000", "schedule.states=3 and schedule.epochs=10000000000 make 20,000,000,002 epochs"),
+    ("schedule.states=10000 schedule.epochs=1000", "a run has at most 1,000,000"),
+    ("model.depth=1000000", "model.depth=1000000 must be a whole number from 1 to 1000"),
+    ("model.embed_dim=1e9", "model.embed_dim=1e+09 must be a whole number from 1 to 65536"),
+    ("optim.batch_size=1e12", "optim.batch_size=1e+12 must be a whole number from 1 to 1000000"),
+    ("hardware.workers=99999999", "hardware.workers=99999999 must be a whole number from 0 to 1024"),
+    ("dataset.image_size=1e6", "dataset.image_size=1e+06 must be pixels, or [height, width]"),
+    ("name=..", "name=.. must be letters, digits and . _ + - after a letter, a digit or _"),
+    ("name=.", "name=. must be letters"),
+    ("name=-rf", "name=-rf must be letters"),
+    ("name=+a", "name=+a must be letters"),
+    ("outputs=", "outputs is empty; give a folder"),
+    # keys of a launcher that was not chosen
+    ("hardware.partition=gpu", "hardware.partition is not a key of this configuration (it is one of hardware=slurm)"),
+    ("+hardware.partition=gpu", "hardware.partition is read by hardware=slurm only; add that, or leave it out"),
+    ("+hardware.jobs=3", "hardware.jobs is read by hardware=local only"),
+    ("hardware.time=60", "did you mean hardware.time_minutes?"),
+    ("logger.entity=me", "logger.entity is not a key of this configuration (it is one of logger=wandb)"),
+    # secrets, whose values no message shows
+    ("logger=wandb logger.entity=${{oc.env:DATA_TOKEN}}", "logger.entity would hold what the environment's DATA_TOKEN says"),
+    ("+hardware.sbatch=[hush]", "hardware.sbatch write --name=value or --name"),
 ]  # fmt: skip
 
 
@@ -174,7 +199,7 @@ def check_sentence(stderr: str, fragment: str) -> None:
     assert fragment in line
     assert line.endswith(".")
     assert not line.endswith("..")
-    assert ". " not in line.removesuffix(".").replace("digits and . _ + -", "")
+    assert ". " not in re.sub(r"\.+ must|digits and \. _", "", line)
     assert "Traceback" not in stderr
 
 

@@ -57,6 +57,22 @@ def test_wait_false_returns_the_ids(tmp_path: Path, cluster: dict[str, str]) -> 
     assert not (tmp_path / "submitted.sh").exists()
 
 
+def test_what_set_up_lines_and_flags_hold_is_for_their_owner_alone(tmp_path: Path, cluster: dict[str, str]) -> None:
+    secrets = ("hardware.setup=['export DATA_TOKEN=hush']", "hardware.sbatch=['--comment=hush']")
+    from_environment = "hardware.setup=['export OTHER=${oc.env:OTHER_TOKEN}']"
+    for typed in (secrets, (from_environment, "seed=1")):
+        done = launch(tmp_path, "-m", *JOB, *typed, "hardware.wait=false", OTHER_TOKEN="hush", **cluster)
+        assert done.returncode == 0, done.stderr
+        assert "hush" not in done.stdout + done.stderr
+        assert "=hush" in (tmp_path / "submitted.sh").read_text()
+    outputs = tmp_path / "outputs"
+    holding = [path for path in outputs.rglob("*") if path.is_file() and b"hush" in path.read_bytes()]
+    assert holding, "the submission itself holds them"
+    for path in holding:
+        launch_folder = next(parent for parent in path.parents if parent.parent.name == ".hydra_runs")
+        assert launch_folder.stat().st_mode & 0o077 == 0
+
+
 def test_one_run_without_m_is_a_job_too(tmp_path: Path, cluster: dict[str, str]) -> None:
     done = launch(tmp_path, *JOB, "hardware.wait=false", **cluster)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,13 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def literal(text: object) -> str:
+    """`printable` text that rich shows as it is, brackets included."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
 def ranges(numbers: Iterable[int], dash: str = "–", comma: str = ", ") -> str:
     """`1–3, 7`."""
     parts: list[list[int]] = []
@@ -43,4 +50,4 @@ def flatten(tree: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
 
 def dataset_label(name: str, root: str | None = None) -> str:
     """`cifar10`; a dataset that is chosen by its folder is named by that as well: `image_folder-cub`."""
-    return f"{name}-{PurePath(root).name}" if root else name
+    return printable(f"{name}-{PurePath(root).name}" if root else name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from prune.base.text import printable
 from prune.report.document import Document, Item
 from prune.report.figures.style import Figure
 from prune.report.notes import NOTES
@@ -16,9 +17,9 @@ def markdown(document: Document, generated: str) -> str:
 
 
 def _lines(document: Document, generated: str) -> Iterator[str]:
-    yield from (f"# {document.title}", "", f"{document.summary} Made {generated}.", "", "## Conclusions", "")
+    yield from (f"# {escape(document.title)}", "", f"{escape(document.summary)} Made {generated}.", "", "## Conclusions", "")
     for dataset, sentences in document.conclusions.items():
-        yield from (f"### {dataset}", "", *(f"- {escape(sentence)}" for sentence in sentences), "")
+        yield from (f"### {escape(dataset)}", "", *(f"- {escape(sentence)}" for sentence in sentences), "")
     yield from ("## Anomalies", "")
     anomalies = document.findings.anomalies
     if not anomalies:
@@ -33,11 +34,11 @@ def _lines(document: Document, generated: str) -> Iterator[str]:
         )
     yield ""
     for section in document.sections:
-        yield from (f"## {section.heading}", "")
+        yield from (f"## {escape(section.heading)}", "")
         for item in section.items:
             yield from _item(item, "###")
         for child in section.children:
-            yield from (f"### {section.heading}: {child.heading}", "")
+            yield from (f"### {escape(section.heading)}: {escape(child.heading)}", "")
             for item in child.items:
                 yield from _item(item, "####")
     yield from ("## How to read this", "", *(f"- {escape(note)}" for note in NOTES), "")
@@ -64,6 +65,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
 
 def escape(text: str) -> str:
     """Keep Markdown from reading a number's or an error's characters as markup."""
+    text = printable(" ".join(text.split()))
     for character in "\\|*_<[":
         text = text.replace(character, "\\" + character)
-    return " ".join(text.split())
+    return text

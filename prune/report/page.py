@@ -14,6 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from prune.base.text import printable
 from prune.report.document import Document, Item
 from prune.report.figures.style import Figure
 from prune.report.notes import NOTES
@@ -27,10 +28,17 @@ def page(document: Document, generated: str, hrefs: dict[str, str]) -> str:
     Args:
         hrefs: run key → where its directory is, as seen from the page.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=without_controls
+    )
     environment.filters |= {"cell": cell, "paragraph": paragraph, "inline": inline, "groups": groups}
     template = environment.from_string(files("prune.report").joinpath("template.html").read_text(encoding="utf-8"))
     return template.render(document=document, generated=generated, notes=NOTES, hrefs=hrefs)
+
+
+def without_controls(value: Any) -> Any:
+    """Text as it is shown; what this module has marked as HTML already is left alone."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def groups(items: Sequence[Item]) -> list[tuple[str, Any]]:
@@ -59,6 +67,7 @@ def paragraph(text: str) -> Markup:
 
 def cell(text: str, column: str, row: int, hrefs: dict[str, str]) -> Markup:
     """A table's cell: run keys link to the runs table, directories to the directories."""
+    text = printable(text)
     if column == "runs":
         links = [Markup('<a href="#run-{}">{}</a>').format(first, shown) for first, shown in spans(text.split())]
         return Markup(" ").join(links)

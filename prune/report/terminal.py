@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
 
+from prune.base.text import literal
 from prune.report.document import Document
 from prune.report.tables.table import Table
 
@@ -21,7 +21,7 @@ LEFT_OUT = ("best state", "last state", "epochs since rewind", "training FLOPs",
 def show(document: Document, pages: Sequence[Path], console: Console | None = None) -> None:
     """Print the summary."""
     console = console or Console()
-    console.print(escape(document.summary))
+    console.print(literal(document.summary))
     for table in document.tables:
         if table.name.startswith("overall-"):
             console.print(_compact(table, f"{table.frame['dataset'].iloc[0]}: test accuracy (%)"))
@@ -30,22 +30,22 @@ def show(document: Document, pages: Sequence[Path], console: Console | None = No
         noun = "anomaly" if len(anomalies) == 1 else "anomalies"
         console.print(f"{len(anomalies)} {noun} flagged; the report lists them.", style="yellow")
     for path in pages:
-        console.print(f"Report: {escape(str(path))}", soft_wrap=True)
+        console.print(f"Report: {literal(path)}", soft_wrap=True)
 
 
 def _compact(table: Table, title: str) -> RichTable:
     """The overall table in half the width: states and intervals go to a second line, run keys are left to the page."""
     shown = RichTable(
-        title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
+        title=literal(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
     )
     for column in table.columns:
         if column not in LEFT_OUT:
-            shown.add_column(escape(column), justify="left" if column == "method" else "right", overflow="fold")
+            shown.add_column(literal(column), justify="left" if column == "method" else "right", overflow="fold")
     for row in table.rows:
         cells = dict(zip(table.columns, row, strict=True))
         for column in ("best", "last"):
             cells[column] += f"\nstate {cells.pop(f'{column} state')}"
         shown_cells = [text for column, text in cells.items() if column not in LEFT_OUT]
         second_line = [re.sub(r",?( in)? (states? |\[|\(n)", r"\n\2", text) for text in shown_cells]
-        shown.add_row(*map(escape, second_line))
+        shown.add_row(*("\n".join(map(literal, text.split("\n"))) for text in second_line))
     return shown

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prune.base.errors import UserError
 from prune.base.files import write_atomically, write_text
+from prune.base.text import printable
 from prune.report.document import Document
 from prune.report.markdown import markdown
 from prune.report.page import page, relative_address
@@ -42,7 +44,7 @@ def write(document: Document, out: Path, formats: Sequence[str], generated: str)
     frames = {table.name: table.frame for table in document.tables}
     frames |= {"states": every_result(document.findings), "epochs": every_epoch(document.findings)}
     for name, frame in frames.items():
-        write_text(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
+        write_text(out / "tables" / f"{name}.csv", frame.map(_literal).to_csv(index=False))
     pages = []
     if "html" in formats:
         hrefs = {run.key: relative_address(run, out) for run in document.findings.study.runs}
@@ -52,6 +54,14 @@ def write(document: Document, out: Path, formats: Sequence[str], generated: str)
         pages.append(out / "report.md")
         write_text(pages[-1], markdown(document, generated))
     return pages
+
+
+def _literal(value: Any) -> Any:
+    """Text that neither a terminal nor a spreadsheet acts upon: one that begins as a formula does gets an apostrophe first."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from prune.base.text import literal, printable
 from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import run_directory
@@ -115,8 +116,8 @@ def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> N
         table.add_column(heading, justify="right")
     for cell in plan:
         table.add_row(
-            cell.directory.path.name,
-            f"{cell.standing} by {cell.version}" if cell.version else f"{cell.standing} {cell.place}".strip(),
+            literal(cell.directory.path.name),
+            literal(f"{cell.standing} by {cell.version}" if cell.version else f"{cell.standing} {cell.place}".strip()),
             "–" if cell.standing == "done" else f"{cell.position[0]}, {cell.position[1]}",
             str(cell.epochs_left),
             _flops(cell.flops_left, cell.exact),
@@ -124,7 +125,7 @@ def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> N
         )
     console.print(table)
     for line in _below(plan):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
 
 
 def _below(plan: Sequence[PlannedCell]) -> Iterator[str]:

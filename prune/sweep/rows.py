@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
-from prune.base.text import duration
+from prune.base.text import duration, literal
 from prune.rundir.reader import RunRecord, Unreadable
 from prune.sweep.submission import read_submission
 from prune.sweep.summary import COLOURS
@@ -110,7 +109,7 @@ def _eta(run: RunRecord) -> float | None:
 
 def table_of(rows: Iterable[Row], title: str) -> Table:
     """The table that `prune status` and a waiting launch.py show."""
-    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table = Table(title=literal(title), title_justify="left", box=SIMPLE)
     table.add_column("run", overflow="fold")
     table.add_column("status")
     for heading in ("state", "epoch", "val acc", "test acc", "ETA"):
@@ -120,19 +119,19 @@ def table_of(rows: Iterable[Row], title: str) -> Table:
     for row in rows:
         colour = COLOURS.get(row.status.split()[0], "white")
         if row.state is None or row.states is None:
-            table.add_row(escape(row.run), f"[{colour}]{row.status}[/{colour}]", *"–––––––")
+            table.add_row(literal(row.run), f"[{colour}]{literal(row.status)}[/{colour}]", *"–––––––")
             continue
         finished = row.state >= row.states
         table.add_row(
-            escape(row.run),
-            f"[{colour}]{escape(row.status)}[/{colour}]",
+            literal(row.run),
+            f"[{colour}]{literal(row.status)}[/{colour}]",
             f"{row.states if finished else row.state} of {row.states}",
             "–" if finished else f"{row.epoch} of {row.epochs}",
             _percent(row.val_accuracy),
             _percent(row.test_accuracy),
             "–" if row.eta_seconds is None else duration(row.eta_seconds),
-            escape(row.job or "–"),
-            escape(row.node or "–"),
+            literal(row.job or "–"),
+            literal(row.node or "–"),
         )
     return table
 

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from prune.base.errors import UserError
+from prune.base.text import literal, printable
 from prune.rundir.reader import RunRecord, Unreadable, folders_of, look, run_folders
 from prune.sweep.hours import Speeds, hours_left
 from prune.sweep.rows import Row, counts, row_of, table_of
@@ -51,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(_view(rows_of(runs), arguments.sweep))
         left = hours_left([run for run in runs if isinstance(run, RunRecord)], Speeds(arguments.sweep.resolve().parent))
         if left is not None:
-            console.print(f"To go: about {left[0]:.2g} hours, at the speed of {left[1]}.", highlight=False, soft_wrap=True)
+            line = f"To go: about {left[0]:.2g} hours, at the speed of {left[1]}."
+            console.print(literal(line), highlight=False, soft_wrap=True)
         return 0
     try:
         with Live(console=console, auto_refresh=False) as live:
@@ -84,5 +86,5 @@ def _row(run: RunRecord | Unreadable, jobs: Mapping[Path, JobState]) -> Row:
 
 
 def _view(rows: list[Row], sweep: Path) -> Group:
-    problems = [Text(f"{row.run}: {row.error}", style="red") for row in rows if row.error]
+    problems = [Text(printable(f"{row.run}: {row.error}"), style="red") for row in rows if row.error]
     return Group(table_of(rows, str(sweep)), Text(f"{len(rows)} runs: {counts(rows)}"), *problems)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from prune.base.text import literal, printable
 from prune.report.variants import counted, labels
 from prune.rundir.directory import RunDirectory
 from prune.rundir.reader import RunRecord, is_run, read_runs
@@ -44,7 +44,7 @@ def print_summary(directories: Sequence[RunDirectory], console: Console | None =
     narrow = console.width < NARROW
     shown = [heading for heading in (*WORDS, *NUMBERS, "status") if not narrow or heading not in WIDE_ONLY]
     runs, unreadable = read_runs(directory.path for directory in directories if is_run(directory.path))
-    names = [name.replace(" · ", "\n").replace(", ", "\n") for name in labels([counted(run.config) for run in runs])]
+    names = [literal(name).replace(" · ", "\n").replace(", ", "\n") for name in labels([counted(run.config) for run in runs])]
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
     for heading in shown:
         if heading in NUMBERS:
@@ -57,12 +57,12 @@ def print_summary(directories: Sequence[RunDirectory], console: Console | None =
         table.add_row(*(row.get(heading, "–") for heading in shown))
     console.print(table)
     for run_folder in unreadable:
-        console.print(run_folder.why, soft_wrap=True, highlight=False, markup=False)
+        console.print(printable(run_folder.why), soft_wrap=True, highlight=False, markup=False)
     versions = about_versions({run.id: version for run in runs if (version := other_version(run))})
     if versions:
         console.print(versions, soft_wrap=True, highlight=False, markup=False)
     for folder in sorted({str(directory.path.parent) for directory in directories}):
-        console.print(f"Files: {folder}", soft_wrap=True, highlight=False)
+        console.print(f"Files: {literal(folder)}", soft_wrap=True, highlight=False)
 
 
 def print_failures(failed: Sequence[tuple[RunDirectory, str]], console: Console | None = None) -> None:
@@ -71,14 +71,16 @@ def print_failures(failed: Sequence[tuple[RunDirectory, str]], console: Console 
 
     console = console or Console(stderr=True)
     for directory, what in failed:
-        console.print(f"error: {directory.path.name}: {what}", style="red", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"error: {directory.path.name}: {printable(what)}", style="red", highlight=False, markup=False, soft_wrap=True
+        )
         path = log_of(directory)
         if path is None:
             console.print("    (it left no log)", highlight=False)
             continue
         for line in path.read_text(errors="replace").splitlines()[-LAST_LINES:]:
-            console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"    Log: {path}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"    {printable(line)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"    Log: {printable(path)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def wide_enough(console: Console) -> Console:
@@ -90,7 +92,7 @@ def _row(run: RunRecord, name: str) -> dict[str, str]:
     """Heading → cell; without numbers where no state is finished."""
     config, states = run.config, run.states
     status = effective_status(run.status).get("status", "?")
-    row = dict(zip(WORDS, (config["dataset"]["name"], escape(name), str(config["seed"])), strict=True))
+    row = dict(zip(WORDS, (literal(config["dataset"]["name"]), name, str(config["seed"])), strict=True))
     row["status"] = f"[{COLOURS.get(status, 'white')}]{status}[/]"
     if not states:
         return row

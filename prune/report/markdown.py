@@ -53,7 +53,7 @@ def _item(item: Item, heading: str) -> Iterator[str]:
         yield from (f"![{escape(item.title)}](figures/{item.name}.png)", "")
         yield from (f"{escape(item.title)}. {escape(item.caption)} ([SVG](figures/{item.name}.svg))", "")
     else:
-        yield from (item, "")
+        yield from (printable(item), "")
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -41,6 +41,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.unlink(missing_ok=True)
         if isinstance(error, IsADirectoryError):
             raise UserError(f"{path} is a folder where a file belongs; move it away.") from None
+        if isinstance(error, OSError):
+            error.filename = str(path)  # the name that its reader knows
         raise
     sync_directory(path.parent)
 

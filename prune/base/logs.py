@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -39,10 +39,11 @@ class _RunLog(logging.FileHandler):
     """A disk that takes no more lines ends no run."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
+        with suppress(OSError):  # its file cannot be opened
             super().emit(record)
-        except OSError:  # its file cannot be opened
-            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that cannot be written is lost: the run goes on, or says itself what its disk refuses."""
 
 
 @contextmanager

@@ -138,7 +138,11 @@ def _annotated_images(annotations: Path) -> dict[str, list[Path]]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return [Path(entry) for entry in _entries(folder) if Path(entry.name).suffix.lower() in EXTENSIONS]
+    images = [entry for entry in _entries(folder) if Path(entry.name).suffix.lower() in EXTENSIONS]
+    for entry in images:
+        if not entry.is_file() and os.path.exists(entry):  # a pipe would be waited for; a link to nowhere is named when read
+            raise UserError(f"dataset.root: {printable(entry.path)} cannot be decoded (it is not a file).")
+    return [Path(entry) for entry in images]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torchvision.transforms.v2 import functional as F
 from prune.base.errors import UserError
 from prune.base.seeding import derive
 from prune.base.text import printable
-from prune.base.trouble import first_line
+from prune.base.trouble import WORKER, first_line
 from prune.data.base import SPLITS, DataFacts, FileSplit, Splits
 from prune.data.folder import FolderAugment, ImageFolderOptions
 from prune.data.loading import Batch, Loader
@@ -45,8 +46,7 @@ class DecodedImages(Dataset[Any]):
         index, draw_from = key
         path = self.split.paths[index]
         try:
-            with Image.open(path) as file:
-                image = file.convert("RGB" if self.options.channels == 3 else "L")
+            image = _decoded(path, "RGB" if self.options.channels == 3 else "L")
         except Exception as error:  # PIL's decoders raise whatever they stumble over in a damaged or hostile file
             return Broken(path, first_line(error))
         size = self.options.size
@@ -56,6 +56,14 @@ class DecodedImages(Dataset[Any]):
             seed, state, epoch = draw_from
             image = _augment(image, size, self.options.augment, derive(seed, "augment", state, epoch, index))
         return F.pil_to_tensor(image), int(self.split.labels[index])
+
+
+def _decoded(path: Path, mode: str) -> Image.Image:
+    with warnings.catch_warnings():
+        # PIL warns, in several lines, of an image that is large, and refuses one that is twice as large.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as file:
+            return file.convert(mode)
 
 
 def _fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -139,6 +147,14 @@ class StreamingLoader(Loader):
             yield self._normalise(images.to(self.device, non_blocking=True)), labels.to(self.device, non_blocking=True)
 
 
+def _of_living_workers(batches: Iterator[Batch | Broken]) -> Iterator[Batch | Broken]:
+    """The batches. A killed worker may take with it one that it had announced, and torch then says only that it cannot be had."""
+    try:
+        yield from batches
+    except (ConnectionError, EOFError, FileNotFoundError) as error:
+        raise RuntimeError(f"{WORKER} ended before a batch was fetched from it ({first_line(error)})") from error
+
+
 class Stream:
     """Reads uint8 batches of one split. Its worker processes live until it is closed, or this process ends.
 
@@ -162,7 +178,7 @@ class Stream:
         self.plan.batches = batches
         with errors_wait_their_turn():
             images = iter(self.loader)
-        for batch in images:
+        for batch in _of_living_workers(images):
             if isinstance(batch, Broken):
                 raise UserError(f"dataset.root: {printable(batch.path)} cannot be decoded ({printable(batch.reason)}).")
             yield batch

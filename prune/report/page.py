@@ -61,7 +61,7 @@ def inline(figure: Figure) -> str:
 
 def paragraph(text: str) -> Markup:
     """A paragraph with `…` as code."""
-    parts = re.split(r"`([^`]*)`", text)
+    parts = re.split(r"`([^`]*)`", printable(text))
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 

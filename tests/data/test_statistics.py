@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from prune.base.errors import UserError
 from prune.data.base import ArraySplit
@@ -16,6 +18,7 @@ from prune.data.digits import Digits
 from prune.data.statistics import data_facts
 from tests.conftest import Compose
 from tests.data.folders import loader, write
+from tests.faults.resume import in_time
 
 
 def test_facts_are_the_training_splits_moments(compose: Compose, tmp_path: Path) -> None:
@@ -83,6 +86,21 @@ def test_a_file_that_is_no_image_is_named_in_one_line(
     make(root / "train" / "bee" / "odd \x1b[31m.png")
     with pytest.raises(UserError, match=r"dataset\.root: .*bee/odd \\x1b\[31m\.png cannot be decoded \([^\n]+\)\.$"):
         loader(configured(), tmp_path, workers=workers)
+
+
+def test_a_pipe_among_the_images_is_named_and_not_waited_for(configured: Any, root: Path, tmp_path: Path) -> None:
+    os.mkfifo(root / "train" / "bee" / "pipe.png")
+    with in_time(30), pytest.raises(UserError, match=r"bee/pipe\.png cannot be decoded \(it is not a file\)\.$"):
+        loader(configured(), tmp_path)
+
+
+def test_a_large_image_is_used_without_a_warning(
+    configured: Any, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    write(root / "train" / "bee" / "large.png", 1, (40, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # PIL warns of 1,600 pixels, and would refuse more than 2,000
+    loader(configured(), tmp_path)
+    assert not [warning for warning in recwarn if issubclass(warning.category, Image.DecompressionBombWarning)]
 
 
 def test_classes_that_changed_since_the_first_start_are_named(configured: Any, root: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,20 @@ def test_one_pool_closed_another_goes_on(configured: Any, tmp_path: Path) -> Non
     assert all_gone(pids)
     assert len(list(epoch)) == 8
     second.close()
+
+
+def test_a_worker_that_is_killed_after_it_announced_a_batch_is_told_as_well(configured: Any, tmp_path: Path) -> None:
+    """Torch fetches a batch from the worker that made it, and finds nobody there."""
+
+    def gone() -> Iterator[Any]:
+        raise ConnectionRefusedError(111, "Connection refused")
+        yield
+
+    stream = loader(configured(), tmp_path)
+    stream.streams["train"].loader = gone()  # type: ignore[assignment]
+    with pytest.raises(RuntimeError) as caught:
+        next(stream.training(0, 0, 0))
+    assert worker_was_killed(caught.value)
 
 
 def test_a_killed_worker_is_told_apart_from_a_fault(configured: Any, tmp_path: Path) -> None:

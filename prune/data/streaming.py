@@ -148,7 +148,7 @@ class StreamingLoader(Loader):
 
 
 def _of_living_workers(batches: Iterator[Batch | Broken]) -> Iterator[Batch | Broken]:
-    """The batches. A killed worker may take with it one that it had announced, and torch then says only that it cannot be had."""
+    """The batches. A killed worker may take one with it that it had announced; torch says only that it cannot be had."""
     try:
         yield from batches
     except (ConnectionError, EOFError, FileNotFoundError) as error:

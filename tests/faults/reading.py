@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from rich.console import Console
 
+import prune
 from prune.base.errors import UserError
 from prune.cli import main
 from prune.export.loading import load as load_model
 from prune.report.load import load as load_study
+from prune.rundir.reader import find_runs
 from prune.sweep.monitor import Monitor
 from prune.sweep.plan import make_plan, print_plan
 from prune.sweep.summary import print_summary
+from prune.tracking_wandb.points import History
 from tests.faults.resume import Hung, in_time
 from tests.faults.sweeps import Sweep
 
@@ -111,8 +114,25 @@ def export(sweep: Sweep) -> tuple[Any, Any]:
 _FOLDER = re.compile(r"/[^ ,'\"]*/outputs/")
 """Where a copy lies, which is no difference."""
 
+
+def results(sweep: Sweep) -> tuple[Any, Any]:
+    table = prune.results(sweep.folder)
+    parts = [table[table["directory"] == str(run.path)].to_csv(index=False) for run in (sweep.run, sweep.other)]
+    return parts[0], parts[1]
+
+
+def wandb_sync(sweep: Sweep) -> tuple[Any, Any]:
+    """What `prune wandb-sync` would send; sending has tests of its own."""
+    runs, unreadable = find_runs(sweep.folder)
+    told: dict[Path, Any] = {run.path: run.why for run in unreadable}
+    for run in runs:
+        points = [(point.step, point.values, point.units) for point in History.read(run).points()]
+        told[run.directory.path] = points, run.problems
+    return told[sweep.run.path], told[sweep.other.path]
+
+
 COMMANDS: dict[str, Callable[[Sweep], tuple[Any, Any]]] = {
-    act.__name__: act for act in (status, plan, summary, monitor, report, export)
+    act.__name__: act for act in (status, plan, summary, monitor, report, export, results, wandb_sync)
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from prune.report import latency
 from prune.report.conclusions import conclude
 from prune.report.figures import accuracy as accuracy_figures
+from prune.report.figures import pareto as pareto_figures
 from prune.report.figures import survival as survival_figures
 from prune.report.figures import training as training_figures
 from prune.report.figures.style import Figure, Style, styled
@@ -96,9 +97,9 @@ def _dataset(findings: Findings, style: Style, dataset: str, measured: list[late
             table(accuracy.by_state), table(differences.by_state), table(accuracy.every_state),
         ]),
         ("Size and speed", [
-            table(size.parameters), table(size.macs), table(size.retention), figure(accuracy_figures.against_parameters),
-            figure(accuracy_figures.against_macs), size.latency(findings, dataset, measured),
-            accuracy_figures.against_latency(findings, style, dataset, measured),
+            table(size.parameters), table(size.macs), table(size.retention), figure(pareto_figures.against_parameters),
+            figure(pareto_figures.against_macs), size.latency(findings, dataset, measured),
+            pareto_figures.against_latency(findings, style, dataset, measured),
         ]),
         ("Pruning", [
             figure(training_figures.recovery), table(pruning.recovery), figure(training_figures.removal),

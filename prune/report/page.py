@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
 
 from prune.base.text import printable
 from prune.report.document import Document, Item
@@ -54,9 +56,22 @@ def groups(items: Sequence[Item]) -> list[tuple[str, Any]]:
     return found
 
 
+LARGEST_SVG = 100_000
+"""Bytes: a figure whose SVG has more is in the page as a PNG, so that a page of many stays light."""
+
+
 def inline(figure: Figure) -> str:
     """A figure as the address of its own content."""
-    return "data:image/svg+xml;base64," + base64.b64encode(figure.svg).decode()
+    kind, content = ("svg+xml", figure.svg) if len(figure.svg) <= LARGEST_SVG else ("png", compact(figure.png))
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
+
+
+def compact(png: bytes) -> bytes:
+    """The same picture in 256 colours, a third of the size."""
+    content = io.BytesIO()
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(content, "png", optimize=True)
+    return content.getvalue()
 
 
 def paragraph(text: str) -> Markup:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prune.report.findings import Findings
 from prune.report.study import PRUNED_PARAMETERS, Variant, kinds_of, pruned_column
 from prune.report.text import NOTHING, number
@@ -34,3 +36,20 @@ def percent(findings: Findings, variant: Variant, state: int, column: str) -> st
     """A fraction's mean over seeds, in percent."""
     found = findings.summary(variant, state, column)
     return NOTHING if found is None else number(100 * found.mean, 1)
+
+
+def counted_alike(variants: Iterable[Variant]) -> str | None:
+    """The kind with most units, if it says of every model how much of each kind is gone, to within one unit; else None."""
+    variants = list(variants)
+    kinds = kinds_of(variants)
+    runs = [run for variant in variants for run in variant.runs if run.states_done]
+    if not runs or any(set(run.dense_units) != set(kinds) for run in runs):
+        return None
+    finest = max(kinds, key=lambda kind: min(run.dense_units[kind] for run in runs))
+    for run in runs:
+        for gone in map(run.pruned, run.states_done):
+            for kind in kinds:
+                off = gone.get(pruned_column(kind), 0.0) - gone.get(pruned_column(finest), 0.0)
+                if abs(off) * run.dense_units[kind] > 1 + 1e-9:
+                    return None
+    return finest

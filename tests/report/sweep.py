@@ -178,7 +178,7 @@ def realistic(
         for method in ("dense", "refill", "rsst"):
             for seed in range(seeds):
                 trouble = dataset == "cifar100" and seed == seeds - 1
-                _realistic_run(sweep, dataset, method, seed, level[dataset], states, epochs, trouble)
+                realistic_run(sweep, configuration(dataset, method, seed, **length(states, epochs)), level[dataset], trouble)
 
 
 @functools.cache
@@ -194,12 +194,22 @@ def realistic_report() -> Path:
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def _realistic_run(
-    sweep: Path, dataset: str, method: str, seed: int, level: float, states: int, epochs: int, trouble: bool
-) -> None:
-    chance = random.Random(f"{dataset} {method} {seed}")
+def length(states: int, epochs: int) -> dict[str, int]:
+    """Overrides of a configuration."""
+    return {"schedule__states": states, "schedule__epochs": epochs}
+
+
+def realistic_run(sweep: Path, config: dict[str, Any], level: float, trouble: bool = False, name: str = "") -> None:
+    """A run of dense, refill or rsst whose accuracy begins at about `level`.
+
+    Args:
+        trouble: it ends early, if it prunes.
+        name: another draw of the noise than that of the method's other runs of that seed.
+    """
+    dataset, method, seed = config["dataset"]["name"], config["method"]["name"], config["seed"]
+    states, epochs = config["schedule"]["states"], config["schedule"]["epochs"]
+    chance = random.Random(f"{dataset} {method} {seed}{name}")
     shared = random.Random(f"{dataset} {seed}")  # state 0 is the same for all methods
-    config = configuration(dataset, method, seed, schedule__states=states, schedule__epochs=epochs)
     structure, percent = structure_of(config), rates(states, 0.7)
     lines, metrics, kept = [], [], {}
     alive = {name: list(range(units)) for name, units in structure.dense.items()}

@@ -1,9 +1,11 @@
-"""What all figures have in common: colours, sizes, and how they become PNG and SVG."""
+"""What all figures have in common: colours, sizes, lines with bands, and how they become PNG and SVG."""
 
 from __future__ import annotations
 
+import copy
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from prune.report.figures.fit import width, wrap
 from prune.report.study import Study, Variant
 from prune.report.text import count
 
@@ -43,11 +46,22 @@ RC: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9.5,
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # a name with a $ is shown as it is
     "svg.hashsalt": "prune",  # the same numbers give the same file
 }
 
 SMALL, WIDE = (6.4, 4.2), (11.0, 4.6)
 """Inches: half the page's width, and all of it."""
+
+BEHIND: dict[str, Any] = {"color": "#cdcdcd", "linewidth": 0.8, "linestyle": "-", "marker": "", "zorder": 1}
+DENSE_BEHIND: dict[str, Any] = {**BEHIND, "color": "#7a7a7a", "linestyle": (0, (4, 2))}
+"""How a line is drawn that another one is to be compared with."""
+
+ALONE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.5, "marker": "o", "markersize": 3.5}
+"""How a line is drawn that has no other of its colour beside it."""
+
+MANY_POINTS = 250
+"""What has more points than this is a picture within an SVG, which would be several times as large otherwise."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +83,24 @@ class Figure:
 
 
 class Style:
-    """Colour, marker and dash of each variant: the colour says the method, marker and dash which of its variants."""
+    """Colour, marker and dash of each variant: the colour says the method, marker and dash which of its variants.
+
+    Attributes:
+        faded: every line is grey, dense dashed: a background.
+    """
+
+    faded = False
 
     def __init__(self, study: Study):
+        self._methods = {variant.label: variant.method for variant in study.variants}
         methods = sorted({variant.method for variant in study.variants} - set(KNOWN_COLOURS))
-        colours = {**KNOWN_COLOURS, **{m: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, m in enumerate(methods)}}
+        self._colours = {**KNOWN_COLOURS, **{m: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, m in enumerate(methods)}}
         self._look: dict[str, dict[str, Any]] = {}
         for method in {variant.method for variant in study.variants}:
             names = sorted({variant.label for variant in study.variants if variant.method == method})
             for index, label in enumerate(names):
                 self._look[label] = {
-                    "color": _lighter(colours[method], 0.55 * index / max(1, len(names) - 1)),
+                    "color": _lighter(self._colours[method], 0.55 * index / max(1, len(names) - 1)),
                     "linestyle": DASHES[index % len(DASHES)],
                     "marker": MARKERS[index % len(MARKERS)],
                 }
@@ -90,6 +111,22 @@ class Style:
 
     def colour(self, variant: Variant) -> str:
         return str(self._look[variant.label]["color"])
+
+    def alone(self) -> Style:
+        """The style of what has an axes of its own: its method's plain colour."""
+        return self._restyled({label: {**ALONE, "color": self._colours[method]} for label, method in self._methods.items()})
+
+    def behind(self) -> Style:
+        """The style of what stands behind."""
+        look = {label: DENSE_BEHIND if method == "dense" else BEHIND for label, method in self._methods.items()}
+        style = self._restyled(look)
+        style.faded = True
+        return style
+
+    def _restyled(self, look: dict[str, dict[str, Any]]) -> Style:
+        style = copy.copy(self)
+        style._look = look
+        return style
 
 
 def _lighter(colour: str, share: float) -> str:
@@ -102,14 +139,20 @@ def canvas(size: tuple[float, float] = SMALL) -> Canvas:
     return Canvas(figsize=size)
 
 
-def render(figure: Canvas, name: str, title: str, caption: str, wide: bool = False) -> Figure:
+def render(figure: Canvas, name: str, title: str, caption: str) -> Figure:
     """Draw as PNG and SVG."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout is found; finding it again for each format is half of the time
     figure.savefig(png, format="png", dpi=150, facecolor="white")
-    figure.savefig(svg, format="svg", facecolor="white", metadata={"Date": None})
-    return Figure(name, title, caption, png.getvalue(), svg.getvalue(), wide)
+    figure.savefig(svg, format="svg", dpi=150, facecolor="white", metadata={"Date": None})
+    wide = figure.get_figwidth() > SMALL[0]
+    return Figure(name, title, caption, png.getvalue(), lean(svg.getvalue()), wide)
+
+
+def lean(svg: bytes) -> bytes:
+    """The same picture with coordinates to a hundredth of a point."""
+    return re.sub(rb' (?:d|x|y)="[^"]*"', lambda found: re.sub(rb"(\.\d\d)\d+", rb"\1", found[0]), svg)
 
 
 def styled() -> Any:
@@ -130,26 +173,46 @@ def band(
     if not points:
         return
     xs, means, stds = zip(*points, strict=True)
-    label = f"{variant.label} ({count(len(variant.runs), 'run')})"
+    label = name(variant)
+    many = len(points) > MANY_POINTS
+    if style.faded:
+        axes.plot(xs, means, rasterized=many, **style.line(variant))
+        return
     axes.plot(xs, means, label=label, markevery=every, **{**style.line(variant), **look})
     if any(std == std for std in stds):
         spread = [std if std == std else 0.0 for std in stds]
         low = [mean - std for mean, std in zip(means, spread, strict=True)]
         high = [mean + std for mean, std in zip(means, spread, strict=True)]
-        axes.fill_between(xs, low, high, color=style.colour(variant), alpha=0.18, linewidth=0)
+        axes.fill_between(xs, low, high, color=style.colour(variant), alpha=0.18, linewidth=0, rasterized=many)
+
+
+def name(variant: Variant) -> str:
+    """`refill · criterion=taylor (3 runs)`."""
+    return f"{variant.label} ({count(len(variant.runs), 'run')})"
+
+
+HANDLE = 0.65
+"""Inches that a legend's entry takes beside its text."""
 
 
 def legend_below(figure: Canvas, axes: Axes, columns: int = 5) -> None:
-    """One legend under the axes, in as many columns as long labels allow; the figure grows by its rows."""
+    """One legend under the axes, in as many columns as long labels allow; the figure grows by its lines."""
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
-    longest = max(len(label) for label in labels)
-    fits = max(1, int(figure.get_size_inches()[0] * 13 // (longest + 6)))
-    ncols = min(columns, fits, len(labels))
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + 0.19 * (math.ceil(len(labels) / ncols) - 1))
-    figure.legend(handles, labels, loc="outside lower center", ncols=ncols)
+    size = RC["legend.fontsize"]
+    room, height = figure.get_figwidth() - 0.3, figure.get_figheight()
+    longest = HANDLE + max(width(label, size) for label in labels)
+    ncols = max(1, min(columns, len(labels), int(room // longest)))
+    wrapped = [wrap(label, room / ncols - HANDLE, size) for label in labels]
+    lines = math.ceil(len(labels) / ncols) * max(label.count("\n") + 1 for label in wrapped)
+    figure.set_figheight(height + 0.19 * (lines - 1))
+    figure.legend(handles, wrapped, loc="outside lower center", ncols=ncols)
+
+
+def heading(figure: Canvas, text: str) -> None:
+    """A title above everything, in as many lines as it takes."""
+    figure.suptitle(wrap(text, figure.get_figwidth() - 0.4, RC["axes.titlesize"]), fontsize=RC["axes.titlesize"])
 
 
 def integer_axis(axes: Axes, ticks: int = 12) -> None:

@@ -262,7 +262,11 @@ class Study:
 
     def epochs_of(self, variant: Variant) -> pd.DataFrame:
         """The rows of `epochs` of one variant."""
-        return self.epochs[(self.epochs["dataset"] == variant.dataset) & (self.epochs["variant"] == variant.label)]
+        return self._epochs_by_variant.get((variant.dataset, variant.label), self.epochs.iloc[:0])
+
+    @cached_property
+    def _epochs_by_variant(self) -> dict[tuple[str, str], pd.DataFrame]:
+        return {(str(dataset), str(label)): rows for (dataset, label), rows in self.epochs.groupby(["dataset", "variant"])}
 
     def correct(self, run: Run, state: int) -> np.ndarray | None:
         """For each test image whether a state's model was right (bool).

@@ -15,7 +15,9 @@ from prune.base.text import printable
 @lru_cache(maxsize=4096)
 def width(text: str, size: float) -> float:
     """Inches that one line takes in the house font at so many points."""
-    points, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties("DejaVu Sans", size=size), ismath=False)
+    points, _, _ = text_to_path.get_text_width_height_descent(
+        text, FontProperties(family="DejaVu Sans", size=size), ismath=False
+    )
     return float(points) / 72
 
 

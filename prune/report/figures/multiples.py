@@ -80,7 +80,7 @@ def one_each(
     places = list(itertools.product(variants, panels))
     titles = [wrap(_title(v, p, panels), full / columns - 0.6, SMALL_TITLE) for v, p in places]
     lines = max(text.count("\n") + 1 for text in titles)
-    figure = canvas((full, 1.0 + rows * ((3.0 if rows == 1 else 1.6) + 0.13 * lines)))
+    figure = canvas((full, 1.0 + rows * ((3.0 if rows == 1 else 1.6) + 0.145 * lines)))
     grid = figure.subplots(rows, columns, sharex=True, sharey="all" if _one_scale(panels) else "col", squeeze=False).flatten()
     alone, behind = style.alone(), style.behind()
     for axes, (variant, panel), text in zip(grid, places, titles, strict=False):

@@ -53,6 +53,9 @@ RC: dict[Any, Any] = {
 SMALL, WIDE = (6.4, 4.2), (11.0, 4.6)
 """Inches: half the page's width, and all of it."""
 
+DPI = 120
+"""Of PNGs, and of pictures within SVGs: a wide figure has about as many pixels as the page gives it."""
+
 BEHIND: dict[str, Any] = {"color": "#cdcdcd", "linewidth": 0.8, "linestyle": "-", "marker": "", "zorder": 1}
 DENSE_BEHIND: dict[str, Any] = {**BEHIND, "color": "#7a7a7a", "linestyle": (0, (4, 2))}
 """How a line is drawn that another one is to be compared with."""
@@ -142,12 +145,19 @@ def canvas(size: tuple[float, float] = SMALL) -> Canvas:
 def render(figure: Canvas, name: str, title: str, caption: str) -> Figure:
     """Draw as PNG and SVG."""
     png, svg = io.BytesIO(), io.BytesIO()
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout is found; finding it again for each format is half of the time
-    figure.savefig(png, format="png", dpi=150, facecolor="white")
-    figure.savefig(svg, format="svg", dpi=150, facecolor="white", metadata={"Date": None})
+    lay_out(figure)
+    figure.savefig(png, format="png", dpi=DPI, facecolor="white")
+    figure.savefig(svg, format="svg", dpi=DPI, facecolor="white", metadata={"Date": None})
     wide = figure.get_figwidth() > SMALL[0]
     return Figure(name, title, caption, png.getvalue(), lean(svg.getvalue()), wide)
+
+
+def lay_out(figure: Canvas) -> None:
+    """Place everything; finding the places again for each format would be half of the time."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine("none")
 
 
 def lean(svg: bytes) -> bytes:

@@ -30,10 +30,11 @@ def heat_map(variant: Variant, stem: str) -> Figure | None:
     if any(np.isnan(found.fraction(kind)).any() for kind in found.kinds):
         caption += " Grey: the block has none, or no run tells."
     title = f"{variant.dataset}, {variant.label}: units kept per block"
-    return render(_drawn(found, title), f"survival-{stem}", f"Survival per block: {variant.label}", caption)
+    return render(picture(found, title), f"survival-{stem}", f"Survival per block: {variant.label}", caption)
 
 
-def _drawn(found: Survival, title: str) -> Canvas:
+def picture(found: Survival, title: str) -> Canvas:
+    """A panel for each kind, side by side."""
     figure = canvas((WIDE[0], 1.8 + 0.26 * max(len(found.blocks), 6)))
     panels = figure.subplots(1, len(found.kinds), sharey=True, squeeze=False)[0]
     cell = (WIDE[0] - 2.0) / len(found.kinds) / len(found.states)

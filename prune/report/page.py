@@ -70,7 +70,10 @@ def compact(png: bytes) -> bytes:
     """The same picture in 256 colours, a third of the size."""
     content = io.BytesIO()
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(content, "png", optimize=True)
+    picture = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    # Its white is a shade off, which shows beside the page's.
+    picture.putpalette([255 if value == 254 else value for value in picture.getpalette() or []])
+    picture.save(content, "png", optimize=True)
     return content.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from prune.report.figures.multiples import BEHIND, Panel, compare
+from prune.report.figures.multiples import Panel, compare, note
 from prune.report.figures.style import Figure, Style, band, integer_axis, render
 from prune.report.findings import Findings
 from prune.report.pruned import counted_alike
@@ -14,7 +14,7 @@ from prune.report.text import slug
 LABEL = "test accuracy (%)"
 BAND = (
     "Lines: mean over seeds; bands: ± one standard deviation; open markers: fewer runs than the configuration has; crosses: "
-    f"flagged accuracies. {BEHIND}"
+    "flagged accuracies."
 )
 
 TOGETHER = 0.5
@@ -33,7 +33,7 @@ def by_state(findings: Findings, style: Style, dataset: str) -> Figure | None:
 
     panel = Panel(draw, "state", LABEL, finish=integer_axis)
     figure = compare(style, variants, [panel], f"{dataset}: accuracy by state")
-    return render(figure, f"accuracy_by_state-{slug(dataset)}", "Accuracy against state", BAND)
+    return render(figure, f"accuracy_by_state-{slug(dataset)}", "Accuracy against state", BAND + note(variants))
 
 
 def by_rate(findings: Findings, style: Style, dataset: str) -> Figure | None:
@@ -54,7 +54,9 @@ def by_rate(findings: Findings, style: Style, dataset: str) -> Figure | None:
 
     shown = [variant for variant in study.of(dataset) if places.get(variant.label)]
     figure = compare(style, shown, [Panel(draw, f"{what} pruned (%)", LABEL)], f"{dataset}: accuracy by fraction pruned")
-    caption = f"{why} {BAND}" + (" What prunes nothing is drawn where the others are in the same state." if agree else "")
+    caption = f"{why} {BAND}{note(shown)}" + (
+        " What prunes nothing is drawn where the others are in the same state." if agree else ""
+    )
     return render(figure, f"accuracy_by_rate-{slug(dataset)}", "Accuracy against fraction pruned", caption)
 
 

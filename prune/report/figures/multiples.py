@@ -17,9 +17,6 @@ from prune.report.study import Variant
 MOST_LINES = 5
 """With more variants than this each has an axes of its own."""
 
-BEHIND = f"Beyond {MOST_LINES} configurations each has its own axes, with the others in grey behind it and dense dashed."
-"""For captions."""
-
 SMALL_TITLE = 8.5
 """Points."""
 
@@ -38,6 +35,13 @@ class Panel:
     ylabel: str
     title: str = ""
     finish: Callable[[Axes], object] = lambda axes: None
+
+
+def note(variants: Sequence[Variant]) -> str:
+    """What a caption adds about how they are compared."""
+    if len(variants) <= MOST_LINES:
+        return ""
+    return " Each configuration has its own axes, with the others in grey behind it and dense dashed."
 
 
 def compare(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from prune.report.figures.accuracy import LABEL
-from prune.report.figures.multiples import BEHIND, Panel, compare
+from prune.report.figures.multiples import Panel, compare, note
 from prune.report.figures.style import Figure, Style, render
 from prune.report.findings import Findings
 from prune.report.latency import Measurement
@@ -18,7 +18,7 @@ from prune.report.text import slug
 
 FRONT = (
     "Rings: the Pareto front on validation, the states that no other beats in both; their test accuracy is what is shown, so a "
-    f"ring may lie below others. {BEHIND}"
+    "ring may lie below others."
 )
 
 
@@ -124,4 +124,4 @@ def _figure(
         )
 
     figure = compare(style, variants, [Panel(draw, labels.xlabel, LABEL, finish=rings)], labels.title)
-    return render(figure, f"{labels.stem}-{slug(dataset)}", labels.name, caption)
+    return render(figure, f"{labels.stem}-{slug(dataset)}", labels.name, caption + note(variants))

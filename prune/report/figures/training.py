@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from prune.pruning.schedule import epochs_before
-from prune.report.figures.multiples import BEHIND, Panel, compare, one_each
+from prune.report.figures.multiples import Panel, compare, note, one_each
 from prune.report.figures.style import SMALL, WIDE, Figure, Style, band, integer_axis, render
 from prune.report.findings import Findings
 from prune.report.study import Variant
@@ -37,7 +37,7 @@ def curves(findings: Findings, style: Style, dataset: str) -> Figure | None:
     ]
     title = f"{dataset}: training curves over the whole run"
     figure = compare(style, variants, panels, title, (WIDE[0], 6.2), stacked=True)
-    caption = f"Accuracy at each epoch's end. Lines: mean over seeds; bands: ± one standard deviation. {BEHIND}"
+    caption = f"Accuracy at each epoch's end. Lines: mean over seeds; bands: ± one standard deviation.{note(variants)}"
     return render(figure, f"training_curves-{slug(dataset)}", "Training curves", caption)
 
 
@@ -82,8 +82,8 @@ def within_states(findings: Findings, style: Style, dataset: str) -> Figure | No
     ]
     figure = compare(style, variants, panels, f"{dataset}: validation and train accuracy within states", WIDE)
     caption = (
-        "Solid or dashed with markers: validation; dotted without: train. The distance between them is the overfitting gap. "
-        + BEHIND
+        "Solid or dashed with markers: validation; dotted without: train. The distance between them is the overfitting gap."
+        + note(variants)
     )
     return render(figure, f"within_states-{slug(dataset)}", "Train and validation within states", caption)
 
@@ -111,7 +111,7 @@ def penalty(findings: Findings, style: Style, dataset: str) -> Figure | None:
               Panel(draw("val_accuracy"), xlabel, "validation (%)", finish=integer_axis)]  # fmt: skip
     shown = " / ".join(map(str, sorted({int(frame["state"].iloc[0]) for frame in last.values()})))
     figure = compare(style, variants, panels, f"{dataset}: λ over state {shown}", (SMALL[0], 5.2), stacked=True)
-    caption = f"λ at each epoch's last step; mean over seeds. {BEHIND}"
+    caption = f"λ at each epoch's last step; mean over seeds.{note(variants)}"
     return render(figure, f"penalty-{slug(dataset)}", "Penalty λ over a state", caption)
 
 
@@ -196,5 +196,7 @@ def time(findings: Findings, style: Style, dataset: str) -> Figure | None:
         integer_axis(axes)
 
     figure = compare(style, variants, [Panel(draw, "state", "seconds per epoch", finish=finish)], f"{dataset}: time per epoch")
-    caption = f"Mean over a state's epochs, training and validation. Runs of different machines are not told apart. {BEHIND}"
+    caption = (
+        f"Mean over a state's epochs, training and validation. Runs of different machines are not told apart.{note(variants)}"
+    )
     return render(figure, f"time-{slug(dataset)}", "Time per epoch", caption)

@@ -17,7 +17,7 @@ from prune.rundir.directory import RunDirectory
 from tests.report.sweep import configuration, state_line, write_run
 
 VALIDATION, TEST = [70.0, 74.0, 72.0, 60.0], [75.0, 71.0, 73.0, 79.0]
-"""By state, each smaller than the one before. On validation state 3, 2 and 1 are the front; on test it would be state 3 alone."""
+"""By state, each smaller than the one before. On validation the states 3, 2 and 1 are the front; on test 3 alone would be."""
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +17,8 @@ from omegaconf import OmegaConf
 from prune.base.registries import ARCHITECTURES, CRITERIA, DATASETS, METHODS
 from prune.config import RunConfig, parse
 from prune.engine.cell import Outcome, run_cell
+
+os.environ.pop("HYDRA_FULL_ERROR", None)  # what a user may have set for debugging: it turns sentences into tracebacks
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 

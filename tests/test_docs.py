@@ -245,6 +245,11 @@ def test_the_wings_stand_in_the_order_of_imports() -> None:
     assert rows == [wing for wing in ORDER if wing != "__main__"]
 
 
+def test_no_number_is_still_to_be_filled_in() -> None:
+    texts = {page.name: re.findall(r"\b(?:RATE|TODO|TBD|XXX)(?:_\w+)?\b", page.read_text()) for page in (*FRONT, *PAGES)}
+    assert {name: found for name, found in texts.items() if found} == {}
+
+
 def test_the_index_names_every_page() -> None:
     index = (DOCS / "README.md").read_text()
     assert [page.name for page in PAGES if page.name != "README.md" and f"]({page.name})" not in index] == []

@@ -86,7 +86,7 @@ def _check_ranking(config: RunConfig) -> None:
                 f"method.pools=joint ranks all kinds of unit together, so it needs method.targets=all, not "
                 f"{show(method.targets)}."
             )
-        if scored is not None and criterion is not None and not criterion.compares_kinds:
+        if scored is not None and criterion is not None and not criterion.has_densities():
             raise UserError(
                 f"method.criterion={scored.criterion} cannot be compared between kinds of unit; set method.pools=separate."
             )

@@ -21,8 +21,8 @@ class DigitsOptions(DatasetOptions):
 
 
 class DigitPairsOptions(DigitsOptions):
-    pairs_train: int = Field(60, ge=1, description="training pairs per class")
-    pairs_val: int = Field(5, ge=1, description="validation pairs per class")
+    pairs_train: int = Field(60, ge=1, description="training pairs per class; another number draws other val and test pairs")
+    pairs_val: int = Field(5, ge=1, description="validation pairs per class; another number draws other test pairs")
     pairs_test: int = Field(10, ge=1, description="test pairs per class")
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
@@ -38,8 +39,12 @@ class Outcome:
     signals: frozenset[signal.Signals] = frozenset()
 
 
-def run_cell(config: RunConfig) -> Outcome:
-    """Run one cell to its end, from wherever it stands. Never raises for what goes wrong in the run itself."""
+def run_cell(config: RunConfig, epoch_ended: Callable[[], None] | None = None) -> Outcome:
+    """Run one cell to its end, from wherever it stands. Never raises for what goes wrong in the run itself.
+
+    Args:
+        epoch_ended: called after each epoch, once its line is on disk.
+    """
     directory = run_directory(config)
     try:
         directory.check()
@@ -48,7 +53,7 @@ def run_cell(config: RunConfig) -> Outcome:
             return Outcome(directory, "already done")
         _make(directory)
         with RunLock(directory.lock) as lock, log_file(directory.log), Stop() as stop:
-            return _run_locked(config, directory, lock, stop)
+            return _run_locked(config, directory, lock, stop, epoch_ended)
     except UserError as error:  # before the lock was ours: nothing may be written here
         return Outcome(directory, "failed", str(error))
     except OSError as error:
@@ -64,12 +69,14 @@ def _make(directory: RunDirectory) -> None:
         raise UserError(f"outputs: {directory.path} cannot be written ({error.strerror}).") from None
 
 
-def _run_locked(config: RunConfig, directory: RunDirectory, lock: RunLock, stop: Stop) -> Outcome:
+def _run_locked(
+    config: RunConfig, directory: RunDirectory, lock: RunLock, stop: Stop, epoch_ended: Callable[[], None] | None
+) -> Outcome:
     status = StatusFile(directory.status)
     error, trace = None, None
     try:
         directory.write_config(config.model_dump(mode="json"))
-        _execute(config, directory, lock, status, stop)
+        _execute(config, directory, lock, status, stop, epoch_ended)
         status.update(status="done")
         word: Ending = "done"
     except Preempted as signal_name:
@@ -89,7 +96,14 @@ def _run_locked(config: RunConfig, directory: RunDirectory, lock: RunLock, stop:
     return Outcome(directory, word, error, frozenset(stop.received))
 
 
-def _execute(config: RunConfig, directory: RunDirectory, lock: RunLock, status: StatusFile, stop: Stop) -> None:
+def _execute(
+    config: RunConfig,
+    directory: RunDirectory,
+    lock: RunLock,
+    status: StatusFile,
+    stop: Stop,
+    epoch_ended: Callable[[], None] | None,
+) -> None:
     # Here begins what needs torch.
     from prune.engine.environment import about_this_start, threads_for
     from prune.engine.job import prepare
@@ -107,7 +121,7 @@ def _execute(config: RunConfig, directory: RunDirectory, lock: RunLock, status: 
         job = prepare(config, directory, stop, threads, progress.files)
         stack.callback(job.loader.close)
         tracker = make_tracker(config, directory)
-        watcher = stack.enter_context(Watcher(job, status, tracker))
+        watcher = stack.enter_context(Watcher(job, status, tracker, epoch_ended))
         outcome = "failed"
         try:
             Run(job, watcher, progress).execute()

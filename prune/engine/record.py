@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from prune.base.errors import UserError
 
 OF_THE_LOOP = (
-    "state", "rate", "kept", "groups", "parameters", "macs", "best_epoch", "val_accuracy_best", "val_accuracy_final",
+    "state", "rate", "rates", "kept", "groups", "parameters", "macs", "best_epoch", "val_accuracy_best", "val_accuracy_final",
     "test_accuracy_best", "test_accuracy_final", "test_top5_best", "test_top5_final", "epochs_since_rewind",
     "training_flops", "seconds",
 )  # fmt: skip
@@ -18,8 +19,16 @@ USUAL = ("val_accuracy_pruned", "val_accuracy_before_removal", "val_accuracy_aft
 """Keys of the project's own methods; every line has them, null where they mean nothing."""
 
 
-class Record(dict[str, Any]):
-    """`state.record[key] = value`: a column of the method's own in states.jsonl, the report and W&B."""
+class Record(MutableMapping[str, Any]):
+    """`state.record[key] = value`: a column of the method's own in states.jsonl, the report and W&B.
+
+    Args:
+        values: to begin with.
+    """
+
+    def __init__(self, values: Mapping[str, Any] | None = None):
+        self._values: dict[str, Any] = {}
+        self.update(values or {})
 
     def __setitem__(self, key: str, value: Any) -> None:
         """
@@ -34,8 +43,20 @@ class Record(dict[str, Any]):
             )
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"state.record[{key!r}] is {value}; a number must be finite, and None says that there is none.")
-        super().__setitem__(key, value)
+        self._values[key] = value
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def columns(self) -> dict[str, Any]:
         """The usual columns, then the method's own."""
-        return {**dict.fromkeys(USUAL), **self}
+        return {**dict.fromkeys(USUAL), **self._values}

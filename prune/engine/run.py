@@ -68,6 +68,7 @@ class Run:
             self.job.method.end_epoch(state, epoch)
             if self.job.method.can_be_best(state, epoch):
                 state.keep_if_best(epoch)
+            check_finite(state.tensors(), state)
             capture_rewind_point(state, epoch)
             state.seconds += time.monotonic() - began
             self.position(state, epoch + 1, 0, None)

@@ -140,6 +140,9 @@ class PruningState(Training):
         point = self.config.method.rewind if to is None else to
         if point == "none":
             return
+        if point not in self.config.method.rewind_points:
+            known = ", ".join(self.config.method.rewind_points) or "none"
+            raise UserError(f"state.rewind(to={point!r}): the options' rewind_points are {known}, and no other point is kept.")
         dense = KeepSet.dense(self.structure)
         tensors = slice_tensors(self.rewind_points.read(point), self.structure, dense, self.alive)
         self.model.load_state_dict(tensors)
@@ -228,7 +231,7 @@ class PruningState(Training):
             model=self.model,
             logits=logits,
             structure=self.structure,
-            rates={kind: budget.rate for kind, budget in self.budget.kinds.items()},
+            rates=self.budget.rates,
             kinds=method.kinds(self.structure),
             batches=lambda: self.loader.calibration(self.index, method.calibration_batches),
             generator=generator(self.config.seed, "criterion", self.index),

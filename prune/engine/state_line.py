@@ -29,6 +29,7 @@ def state_line(state: PruningState, tested: Tested) -> dict[str, Any]:
     return {
         "state": state.index,
         "rate": state.budget.rate,
+        "rates": state.budget.rates,
         **state.sizes(),
         **state.record.columns(),
         "best_epoch": state.best["epoch"],

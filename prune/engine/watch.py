@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Tells of one run. Use as a context: the bar is taken down at the end, however it ends."""
 
-    def __init__(self, job: Job, status: StatusFile, tracker: Tracker):
-        self.job, self.status, self.tracker = job, status, tracker
+    def __init__(self, job: Job, status: StatusFile, tracker: Tracker, epoch_ended: Callable[[], None] | None = None):
+        self.job, self.status, self.tracker, self.epoch_ended = job, status, tracker, epoch_ended
         self.total = job.config.schedule.epochs_before(job.config.schedule.states)
         columns = (
             TextColumn("{task.description}"),
@@ -72,6 +73,8 @@ class Watcher:
             val_accuracy=line["val_accuracy"],
         )
         self.tracker.epoch(line)
+        if self.epoch_ended is not None:
+            self.epoch_ended()
 
     def state(self, line: dict[str, Any], folder: Path) -> None:
         log.info(

@@ -90,6 +90,8 @@ def _read_checked(path: Path, sha256: str | None) -> dict[str, Tensor]:
         data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} is missing; the run kept other models only (checkpoint.keep).") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from None
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UserError(f"{path} is damaged or belongs to another manifest: its SHA-256 is not the one in {FILE}.")
     try:

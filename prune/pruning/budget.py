@@ -41,6 +41,11 @@ class StateBudget:
     fillback: float = 0.0
 
     @property
+    def rates(self) -> dict[str, float]:
+        """Kind → its p_s: 0 for one that is left alone, another than `rate` for one that has a target of its own."""
+        return {kind: budget.rate for kind, budget in self.kinds.items()}
+
+    @property
     def kept(self) -> dict[str, int]:
         """Kind → units that stay."""
         return {kind: budget.kept for kind, budget in self.kinds.items()}

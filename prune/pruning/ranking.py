@@ -27,6 +27,8 @@ def check_scores(scores: Scores, alive: KeepSet, who: str) -> None:
         if group not in scores:
             raise UserError(f"{who} gave no scores for {group}.")
         vector = scores[group]
+        if not isinstance(vector, Tensor):
+            raise UserError(f"{who} gave scores for {group} that are a {type(vector).__name__}; they must be a tensor.")
         if vector.shape != (len(units),):
             raise UserError(f"{who} gave scores of shape {list(vector.shape)} for {group}, which has {len(units)} units.")
         bad = len(vector) - int(vector.isfinite().sum())

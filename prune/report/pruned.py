@@ -12,12 +12,7 @@ from prune.report.text import NOTHING, number
 def by_kind(findings: Findings, variant: Variant, state: int) -> str:
     """Percent of the units of each kind: `70.0`, or `heads 69.4, neurons 70.0`, and `(scheduled 50.0)` where that differs."""
     shown = {kind: percent(findings, variant, state, pruned_column(kind)) for kind in kinds_of([variant])}
-    shown = {kind: text for kind, text in shown.items() if text != NOTHING}
-    if not shown:
-        return NOTHING
-    text = next(iter(shown.values()))
-    if len(set(shown.values())) > 1:
-        text = ", ".join(f"{kind} {value}" for kind, value in shown.items())
+    text = _each(shown)
     off = any(run.off_schedule(state) for run in variant.runs if state in run.lines)
     return f"{text} (scheduled {scheduled(findings, variant, state)})" if off else text
 
@@ -28,8 +23,17 @@ def of_parameters(findings: Findings, variant: Variant, state: int) -> str:
 
 
 def scheduled(findings: Findings, variant: Variant, state: int) -> str:
-    """The schedule's rate in percent."""
-    return percent(findings, variant, state, "rate")
+    """The schedule's rate in percent, kind by kind where they differ."""
+    run = next((run for run in variant.runs if state in run.lines), None)
+    return NOTHING if run is None else _each({kind: number(100 * rate, 1) for kind, rate in run.scheduled(state).items()})
+
+
+def _each(shown: dict[str, str]) -> str:
+    """`70.0` where all kinds have it, else `heads 50.0, neurons 80.0`."""
+    known = {kind: text for kind, text in shown.items() if text != NOTHING}
+    if len(set(known.values())) == 1:
+        return next(iter(known.values()))
+    return ", ".join(f"{kind} {text}" for kind, text in known.items()) or NOTHING
 
 
 def percent(findings: Findings, variant: Variant, state: int, column: str) -> str:

@@ -99,12 +99,19 @@ class Run:
             found[PRUNED_PARAMETERS] = 1 - line["parameters"] / dense
         return found
 
-    def off_schedule(self, state: int) -> bool:
-        """Whether some kind does not keep the whole number of units that is nearest to what the scheduled rate leaves."""
+    def scheduled(self, state: int) -> dict[str, float]:
+        """Kind → the rate that the schedule gives it in a state: 0 for one that is left alone."""
         line = self.lines.get(state, {})
-        left = 1 - (line.get("rate") or 0.0)
-        kept = {kind: n for kind, n in (line.get("kept") or {}).items() if kind in self.dense_units}
-        return any(abs(n - left * self.dense_units[kind]) > 0.5 + 1e-6 for kind, n in kept.items())
+        return line.get("rates") or dict.fromkeys(self.kinds, line.get("rate") or 0.0)
+
+    def off_schedule(self, state: int) -> bool:
+        """Whether some kind does not keep the whole number of units that is nearest to what its scheduled rate leaves."""
+        kept, rates = self.lines.get(state, {}).get("kept") or {}, self.scheduled(state)
+        return any(
+            abs(kept[kind] - (1 - rates[kind]) * self.dense_units[kind]) > 0.5 + 1e-6
+            for kind in kept
+            if kind in self.dense_units and kind in rates
+        )
 
     def recorded(self, state: int) -> dict[str, Any]:
         """Column → what the method itself recorded of a state."""

@@ -15,7 +15,7 @@ from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 
 NOT_COUNTED = ("name", "outputs", "plan", "hardware", "checkpoint", "logger")
-"""Sections and keys that cannot change a number of the result."""
+"""Sections and keys that are not meant to change a number; a device or its threads may change last digits (`FLAGGED`)."""
 
 ADDED_LATER: dict[str, Any] = {}
 """Keys that a later version added to the schema → the value that leaves results as they were before.

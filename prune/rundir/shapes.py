@@ -36,6 +36,11 @@ def counts(value: Any) -> bool:
     return isinstance(value, dict) and all(whole(units) for units in value.values())
 
 
+def rates(value: Any) -> bool:
+    """Rates by kind."""
+    return isinstance(value, dict) and all(number(rate) and 0 <= rate < 1 for rate in value.values())
+
+
 def objects(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
@@ -67,6 +72,7 @@ STATES: dict[str, Check] = {
     "seconds": number,
     "kept?": counts,
     "groups?": counts,
+    "rates?": rates,
 }
 """A line of states.jsonl."""
 

@@ -20,6 +20,7 @@ from prune.rundir.directory import RunDirectory
 from prune.rundir.lock import RunLock
 from prune.rundir.status import StatusFile
 from prune.sweep.backend import Backend
+from prune.sweep.estimate import Estimate
 from prune.sweep.fetch import fetch_first
 from prune.sweep.local import LocalBackend
 from prune.sweep.monitor import Monitor
@@ -57,7 +58,7 @@ def _start_and_watch(plan: Sequence[PlannedCell], executor: Callable[..., Any]) 
             print(f"{cell.directory.path.name}: {cell.place if submission is None else submission.name}")
         print(backend.how_to_look(plan[0].directory.path.parent))
         return 0
-    monitor = Monitor([cell.directory for cell in to_start + going_on], backend)
+    monitor = Monitor([cell.directory for cell in to_start + going_on], backend, Estimate.after(plan))
     try:
         monitor.watch()
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ from prune.config.hardware import OF_ONE_RUN, HardwareConfig
 from prune.config.secrets import SUBMISSION_ONLY, refuse_secrets
 from prune.engine.cell import Outcome, run_cell
 from prune.engine.stop import Stop
+from prune.sweep.estimate import Estimate
 from prune.sweep.plan import make_plan, print_plan
 from prune.sweep.summary import print_failures, print_summary
 
@@ -55,7 +56,7 @@ def run_single(config: DictConfig) -> int:
             return 0
     except UserError as error:
         return complain(error)
-    return run_in_turn([parsed])
+    return run_in_turn([parsed], Estimate([parsed]))
 
 
 def launch_cells(
@@ -84,7 +85,7 @@ def launch_cells(
             _discard(folder)
             return 0
         if inline:
-            return run_in_turn([cell.config for cell in plan])
+            return run_in_turn([cell.config for cell in plan], Estimate.after(plan))
         from prune.sweep.dispatch import launch_sweep
 
         return launch_sweep(plan, executor)
@@ -123,15 +124,15 @@ def _discard(folder: str) -> None:
             parent.rmdir()
 
 
-def run_in_turn(configs: Sequence[RunConfig]) -> int:
-    """Run cells one after the other and return the exit code.
+def run_in_turn(configs: Sequence[RunConfig], epoch_ended: Callable[[], None] | None = None) -> int:
+    """Run cells one after the other and return the exit code. `epoch_ended` is called after each epoch of each.
 
     A failing cell never stops the others. Being asked to stop does, also in a cell's last moments or between two cells.
     """
     outcomes: list[Outcome] = []
     with Stop() as between:
         for config in configs:
-            outcomes.append(run_cell(config))
+            outcomes.append(run_cell(config, epoch_ended))
             if outcomes[-1].signals or between.requested:
                 break
     return finish(outcomes, left_out=len(configs) - len(outcomes))

@@ -25,8 +25,8 @@ COMPARED = 10
 """The newest runs that fit, of which the one with most epochs is used."""
 
 UNKNOWN = (
-    "Hours unknown: no earlier run of this model and data here; hardware.throughput_tflops=… gives an estimate (training speed "
-    "in 10^12 FLOP/s)."
+    "Hours unknown: no earlier run of this model and data here; they are told when the first epoch has ended, or estimated by "
+    "hardware.throughput_tflops=… (training speed in 10^12 FLOP/s)."
 )
 
 

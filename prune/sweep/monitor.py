@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -30,12 +30,15 @@ UNANSWERED_SECONDS = 900.0
 class Monitor:
     """Watches runs until each is done or has failed.
 
+    Args:
+        epoch_ended: called at each look once some run has finished an epoch.
+
     Attributes:
         failures: what happened to each run that failed, by its directory.
     """
 
-    def __init__(self, directories: Sequence[RunDirectory], backend: Backend):
-        self.directories, self.backend = list(directories), backend
+    def __init__(self, directories: Sequence[RunDirectory], backend: Backend, epoch_ended: Callable[[], None] | None = None):
+        self.directories, self.backend, self.epoch_ended = list(directories), backend, epoch_ended
         self.failures: dict[Path, str] = {}
         self._done: set[Path] = set()
         self._jobs: dict[Path, JobState] = {}
@@ -70,6 +73,8 @@ class Monitor:
             self._poll(open_runs)
         for directory in open_runs:
             self._judge(directory)
+        if self.epoch_ended is not None and any(_has_epochs(directory) for directory in self.directories):
+            self.epoch_ended()
         return all(self._ended(directory) for directory in self.directories)
 
     def rows(self) -> list[Row]:
@@ -131,3 +136,10 @@ class Monitor:
                 place = f" (job {row.job}{f' on {row.node}' if row.node else ''})" if row.job else ""
                 reached = f", state {row.state} of {row.states}" if row.states is not None else f" ({row.error})"
                 print(f"{row.run}: {row.status}{reached}{accuracy}{place}", file=sys.stderr)
+
+
+def _has_epochs(directory: RunDirectory) -> bool:
+    try:
+        return directory.metrics.stat().st_size > 0
+    except OSError:
+        return False

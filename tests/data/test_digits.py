@@ -67,3 +67,16 @@ def test_digits_of_one_pair_come_from_the_same_split(compose: Compose) -> None:
 def test_the_number_of_pairs_is_a_key(compose: Compose) -> None:
     splits = load(compose("dataset=digit_pairs", "dataset.pairs_train=3", "dataset.pairs_val=1", "dataset.pairs_test=2"))
     assert [len(splits.of(name)) for name in SPLITS] == [300, 100, 200]
+
+
+def test_what_another_number_of_pairs_changes(compose: Compose) -> None:
+    """As conf/dataset/digit_pairs.yaml says: pairs of all splits are drawn one after the other."""
+    usual = load(compose("dataset=digit_pairs"))
+
+    def changed(key: str) -> list[str]:
+        other = load(compose("dataset=digit_pairs", f"dataset.{key}=3"))
+        return [name for name in SPLITS if digest(arrays(other, name)) != digest(arrays(usual, name))]
+
+    assert changed("pairs_train") == ["train", "val", "test"]
+    assert changed("pairs_val") == ["val", "test"]
+    assert changed("pairs_test") == ["test"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,17 +47,22 @@ def run_directory(outputs: Path) -> Path:
     return config.parent
 
 
-def kill_and_resume(outputs: Path, overrides: list[str], kills: int, longest: float, seed: int = 0) -> Path:
-    """SIGKILL the run `kills` times, each within `longest` seconds of it being at work, then let it end."""
-    chooser = random.Random(seed)
+def kill_and_resume(outputs: Path, overrides: list[str], kills: int, longest: float, seed: int = 0) -> tuple[Path, int]:
+    """SIGKILL the run `kills` times, each within `longest` seconds of it being at work, then let it end.
+
+    Returns:
+        The run's directory, and how many of the kills hit a run that was not over.
+    """
+    chooser, landed = random.Random(seed), 0
     for number in range(kills):
         process = start(outputs, overrides)
         wait_until_at_work(process, outputs)
         time.sleep(chooser.uniform(0, longest))
         process.kill()
         ended = process.wait()
+        landed += ended == -signal.SIGKILL
         print(f"kill {number + 1}: {'was already done' if ended == 0 else position(outputs)}", flush=True)
-    return run_to_end(outputs, overrides)
+    return run_to_end(outputs, overrides), landed
 
 
 def wait_until_at_work(process: subprocess.Popen[str], outputs: Path) -> None:
@@ -106,7 +112,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         whole = run_to_end(Path(folder) / "whole", arguments.overrides)
-        killed = kill_and_resume(Path(folder) / "killed", arguments.overrides, arguments.kills, arguments.longest)
+        killed, _ = kill_and_resume(Path(folder) / "killed", arguments.overrides, arguments.kills, arguments.longest)
         found = differences(whole, killed)
         states = len(read_jsonl(whole / "states.jsonl"))
     for line in found:

@@ -32,3 +32,19 @@ def test_evaluation_is_the_mean_over_every_image_once(compose_tiny: Compose, tmp
         loss, accuracy = found.loss, found.accuracy
         assert accuracy == pytest.approx(100 * sum(right) / len(right))
         assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)  # float32 logits and sums
+
+
+def test_top_5_is_among_the_five_largest_logits_and_only_above_20_classes(compose_tiny: Compose, tmp_path: Path) -> None:
+    config = compose_tiny("method=dense", "dataset=digit_pairs", "dataset.pairs_train=2", "dataset.pairs_val=1")
+    _, state = first_state(config, tmp_path)
+    right = []
+    for images, labels in state.loader.evaluation("test", 50):
+        with torch.no_grad():
+            logits = state.model.eval()(images)
+        right += [label in np.argsort(row)[-5:] for row, label in zip(logits.numpy(), labels.tolist(), strict=True)]
+    found = state.measure("test")
+    assert found.top5 == pytest.approx(100 * sum(right) / len(right))
+    assert found.accuracy < found.top5 < 100
+    (tmp_path / "data.json").unlink()
+    _, few = first_state(compose_tiny("method=dense"), tmp_path)
+    assert few.measure("test").top5 is None

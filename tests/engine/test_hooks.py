@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from pydantic import Field
 
+from prune.base.errors import UserError
 from prune.base.files import read_jsonl
 from prune.base.registries import METHODS
 from prune.engine.cell import run_cell
 from prune.engine.method import Method
+from prune.engine.record import Record
 from prune.methods.refill import Refill
 from prune.pruning.options import MethodOptions, ScoredOptions
 from prune.pruning.slices import by_unit
@@ -199,6 +202,44 @@ def test_what_a_record_cannot_hold_is_refused_by_name(
     monkeypatch.setattr(Refill, "end_state", lambda self, state: state.record.__setitem__(key, value))
     outcome = run_tiny("method=refill")
     assert (outcome.status, outcome.error) == ("failed", sentence)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda record: record.update({"rate": 0.5}),
+        lambda record: record.setdefault("rate", 0.5),
+        lambda record: record.update(rate=0.5),
+    ],
+)
+def test_a_record_refuses_however_it_is_written(write: Callable[[Record], Any]) -> None:
+    with pytest.raises(UserError, match=r"state\.record\['rate'\] is written by the loop itself"):
+        write(Record())
+    record = Record({"mine": 1})
+    record.update(other=2)
+    assert dict(record) == {"mine": 1, "other": 2}
+
+
+def test_a_point_that_no_run_keeps_is_named(run_tiny: RunTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Refill, "prune", lambda self, state: state.rewind(to="epoch:1"))
+    outcome = run_tiny("method=refill")
+    assert outcome.error == "state.rewind(to='epoch:1'): the options' rewind_points are none, and no other point is kept."
+
+
+def test_the_log_counts_what_a_joint_ranking_keeps(run_tiny: RunTiny, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="prune")
+    directory = finished(run_tiny("method=refill", "method.pools=joint"))
+    said = [record.getMessage() for record in caplog.records if ": rate " in record.getMessage()]
+    lines = read_jsonl(directory.states)
+    kept = [f"keeps {line['kept']['heads']} of 8 heads and {line['kept']['neurons']} of 64 neurons" for line in lines]
+    assert all(words in line for words, line in zip(kept, [line for line in said if "keeps" in line], strict=True))
+
+
+def test_kinds_have_the_rates_that_the_schedule_gives_them(run_tiny: RunTiny) -> None:
+    apart = finished(run_tiny("method=refill", "schedule.targets={heads: 0.5}", "name=apart"))
+    assert read_jsonl(apart.states)[-1]["rates"] == {"heads": 0.5, "neurons": 0.7}
+    one = finished(run_tiny("method=refill", "method.targets=[heads]", "name=one"))
+    assert read_jsonl(one.states)[-1]["rates"] == {"heads": 0.7, "neurons": 0.0}
 
 
 def test_what_a_memory_cannot_hold_is_refused_by_name(run_tiny: RunTiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,9 +118,10 @@ def test_what_a_killed_process_was_writing_is_removed(run_tiny: RunTiny, monkeyp
 
 
 def test_sigkill_at_random_moments(tmp_path: Path) -> None:
-    overrides = [*TINY_RUN, "method=rsst", "schedule.epochs=6"]
+    overrides = [*TINY_RUN, "method=rsst", "schedule.epochs=12"]
     whole = run_to_end(tmp_path / "whole", overrides)
-    killed = kill_and_resume(tmp_path / "killed", overrides, kills=3, longest=1.0)
+    killed, landed = kill_and_resume(tmp_path / "killed", overrides, kills=3, longest=0.5)
+    assert landed >= 2
     assert differences(whole, killed) == []
 
 
@@ -129,7 +130,8 @@ def test_sigkill_with_images_streamed_by_workers(tmp_path: Path, image_folder: P
     augment = ("dataset.augment.crop_padding=2", "dataset.augment.crop_scale=0.5")
     overrides = [*TINY_RUN, *folder, *augment, "method=refill", "optim.batch_size=8"]
     whole = run_to_end(tmp_path / "whole", overrides)
-    killed = kill_and_resume(tmp_path / "killed", overrides, kills=2, longest=1.5)
+    killed, landed = kill_and_resume(tmp_path / "killed", overrides, kills=2, longest=1.0)
+    assert landed >= 1
     assert differences(whole, killed) == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import prune.engine.train
+import prune.engine.epoch
 from prune.architectures.build import build_model
 from prune.base.files import read_json, read_jsonl
 from prune.engine.state import PruningState
@@ -27,7 +27,7 @@ def test_lines_of_the_files(run_tiny: RunTiny) -> None:
     assert [(line["state"], line["epoch"]) for line in metrics] == [(s, e) for s in range(3) for e in range(2)]
     assert set(metrics[0]) == {"state", "epoch", "lr", "penalty", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
                                "parameters", "seconds", "images_per_second"}  # fmt: skip
-    assert set(states[0]) == {"state", "rate", "kept", "groups", "parameters", "macs", "val_accuracy_pruned",
+    assert set(states[0]) == {"state", "rate", "rates", "kept", "groups", "parameters", "macs", "val_accuracy_pruned",
                               "val_accuracy_before_removal", "val_accuracy_after_removal", "marked_norm_ratio", "best_epoch",
                               "val_accuracy_best", "val_accuracy_final", "test_accuracy_best", "test_accuracy_final",
                               "test_top5_best", "test_top5_final", "epochs_since_rewind", "training_flops",
@@ -80,12 +80,12 @@ def test_state_0_without_epochs_prunes_the_model_it_was_given(run_tiny: RunTiny,
 def test_a_loss_that_is_not_finite_fails_the_run_and_leaves_the_last_good_checkpoint(
     run_tiny: RunTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = prune.engine.train.lr_at
+    real = prune.engine.epoch.lr_at
 
     def explosive(state: PruningState, step: int) -> float:
         return 1e30 if (state.index, step) == (1, 3) else real(state, step)
 
-    monkeypatch.setattr(prune.engine.train, "lr_at", explosive)
+    monkeypatch.setattr(prune.engine.epoch, "lr_at", explosive)
     outcome = run_tiny("method=refill")
     assert outcome.status == "failed"
     error = str(outcome.error)

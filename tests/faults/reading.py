@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from rich.console import Console
 
@@ -85,9 +86,14 @@ def report(sweep: Sweep) -> tuple[Any, Any]:
     parts = []
     for run in (sweep.run, sweep.other):
         frames = [frame[frame["directory"] == str(run.path)].drop(columns="run") for frame in (study.states, study.epochs)]
-        told = [frame.dropna(axis="columns", how="all").to_csv(index=False) for frame in frames]
-        parts.append((told, study.unreadable.get(run.path)))
+        parts.append(([rows_of(frame) for frame in frames], study.unreadable.get(run.path)))
     return parts[0], parts[1]
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The values of each row: without what is missing, 2 and 2.0 being the same, whatever columns other runs' rows bring."""
+    records = json.loads(frame.to_json(orient="records"))
+    return [{key: value for key, value in sorted(record.items()) if value is not None} for record in records]
 
 
 def written_report(sweep: Sweep) -> tuple[Any, Any]:
@@ -117,7 +123,7 @@ _FOLDER = re.compile(r"/[^ ,'\"]*/outputs/")
 
 def results(sweep: Sweep) -> tuple[Any, Any]:
     table = prune.results(sweep.folder)
-    parts = [table[table["directory"] == str(run.path)].to_csv(index=False) for run in (sweep.run, sweep.other)]
+    parts = [rows_of(table[table["directory"] == str(run.path)]) for run in (sweep.run, sweep.other)]
     return parts[0], parts[1]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -58,8 +57,10 @@ def test_the_launchers_list_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_sweep_without_needs_starts_no_process(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prune.sweep.fetch.subprocess.run", None)
+    started: list[object] = []
+    monkeypatch.setattr("prune.sweep.fetch.subprocess.run", lambda *arguments, **_: started.append(arguments))
     fetch_first([compose("dataset=digits", "model=vit_micro"), compose("dataset=digit_pairs", "model=vit_micro")])
+    assert started == []
 
 
 def test_what_cannot_be_fetched_stops_the_sweep(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,18 +79,22 @@ def test_jobs_do_not_download(compose: Compose, tmp_path: Path, monkeypatch: pyt
 
 
 def test_one_download_at_a_time(tmp_path: Path) -> None:
-    entered = threading.Event()
+    order: list[str] = []
+    asked = threading.Event()
 
     def second() -> None:
+        asked.set()
         with download_lock(tmp_path):
-            entered.set()
+            order.append("second")
 
     with download_lock(tmp_path):
         thread = threading.Thread(target=second)
         thread.start()
-        time.sleep(0.2)
-        assert not entered.is_set()
-    thread.join(10)
-    assert entered.is_set()
+        asked.wait()
+        with (tmp_path / ".download.lock").open("w") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # what the second one waits for is held
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
     with (tmp_path / ".download.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

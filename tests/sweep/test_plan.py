@@ -143,7 +143,7 @@ def test_on_a_cluster_the_newest_runs_device_counts_and_is_named(compose_tiny: C
 
 def test_nothing_known_is_said_once_and_never_a_question_mark(compose_tiny: Compose) -> None:
     text = shown(make_plan([compose_tiny("seed=0"), compose_tiny("seed=1")]))
-    sentence = "no earlier run of this model and data here; hardware.throughput_tflops=… gives an estimate"
+    sentence = "no earlier run of this model and data here; they are told when the first epoch has ended"
     assert text.count(sentence) == 1
     assert "?" not in text
     assert re.search(r"digits-refill-s0-\w+ +new .* – *\n", text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -112,20 +111,12 @@ def write_run(directory: RunDirectory, states: int = STATES, status: str = "done
     set_status(directory, status)
 
 
-def train(tracker: Any, directory: RunDirectory, states: range) -> float:
-    """What the run loop does with a tracker: write a line, tell the tracker. Returns the seconds spent in the tracker."""
-    spent = 0.0
+def train(tracker: Any, directory: RunDirectory, states: range) -> None:
+    """What the run loop does with a tracker: write a line, tell the tracker."""
     for state in states:
         for epoch in range(EPOCHS):
-            line = write_epoch(directory, state, epoch)
-            begin = time.monotonic()
-            tracker.epoch(line)
-            spent += time.monotonic() - begin
-        line = write_state(directory, state)
-        begin = time.monotonic()
-        tracker.state(line, directory.state(state))
-        spent += time.monotonic() - begin
-    return spent
+            tracker.epoch(write_epoch(directory, state, epoch))
+        tracker.state(write_state(directory, state), directory.state(state))
 
 
 def run_id(directory: RunDirectory) -> str:

@@ -80,6 +80,11 @@ class Criterion(ABC):
     def check(cls, config: Any) -> None:
         """While composing: raise `UserError`, naming the keys, unless the criterion can work with this `RunConfig`."""
 
+    @classmethod
+    def has_densities(cls) -> bool:
+        """Whether `pools=joint` may use it: it compares kinds, and says how."""
+        return cls.compares_kinds and cls.densities is not Criterion.densities
+
     @abstractmethod
     def scores(self, scoring: Scoring) -> Scores:
         """One score per alive unit, comparable within a kind."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prune.base.registries import CRITERIA
+from prune.pruning.criteria.base import Criterion
 from prune.pruning.keepset import KeepSet
 from tests.pruning.criteria.oracle import batches, check, places, scores
 
@@ -57,4 +58,13 @@ def test_activation(model: VisionTransformer, keep: KeepSet) -> None:
 
 
 def test_activations_cannot_be_compared_between_kinds() -> None:
-    assert not CRITERIA.load("activation").compares_kinds  # refused while composing: tests/config/test_bad_input.py
+    assert not CRITERIA.load("activation").has_densities()  # refused while composing: tests/config/test_bad_input.py
+
+
+def test_a_criterion_that_says_it_compares_kinds_must_say_how() -> None:
+    class Silent(Criterion):
+        def scores(self, scoring: object) -> dict[str, Tensor]:
+            return {}
+
+    assert Silent.compares_kinds and not Silent.has_densities()
+    assert CRITERIA.load("magnitude").has_densities()

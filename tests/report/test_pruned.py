@@ -1,0 +1,31 @@
+"""What share is gone, as counted, and what the schedule asked for, kind by kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prune.report.findings import Findings
+from prune.report.load import load
+from prune.report.pruned import by_kind, scheduled
+from tests.report.sweep import configuration, state_line, structure_of, write_run
+
+
+def shares(tmp_path: Path, kept: dict[str, int], rates: dict[str, float]) -> tuple[str, str]:
+    """The two texts of a state that keeps so many units of each block, where the schedule gave the kinds these rates."""
+    config = configuration(method="refill", schedule__states=2)
+    counts = {name: kept["neurons" if name.endswith("mlp") else "heads"] for name in structure_of(config).dense}
+    lines = [state_line(config, 0, 80.0), state_line(config, 1, 80.0, counts, rates=rates)]
+    write_run(tmp_path, config, lines)
+    findings = Findings(load([tmp_path], "dense"), "dense")
+    (variant,) = findings.study.variants
+    return by_kind(findings, variant, 1), scheduled(findings, variant, 1)
+
+
+def test_a_target_for_each_kind_is_no_departure_from_the_schedule(tmp_path: Path) -> None:
+    found = shares(tmp_path, {"heads": 3, "neurons": 96}, {"heads": 0.0, "neurons": 0.5})
+    assert found == ("heads 0.0, neurons 50.0", "heads 0.0, neurons 50.0")
+
+
+def test_a_departure_stands_beside_what_was_asked(tmp_path: Path) -> None:
+    found = shares(tmp_path, {"heads": 3, "neurons": 96}, {"heads": 0.5, "neurons": 0.5})
+    assert found == ("heads 0.0, neurons 50.0 (scheduled 50.0)", "50.0")

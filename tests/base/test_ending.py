@@ -24,6 +24,18 @@ def command():
 sys.exit(exit_code(command))
 """
 
+ONE_LINE = """
+import sys
+from prune.base.ending import exit_code
+
+def command():
+    sys.stdin.read()
+    print("a line")
+    return 0
+
+sys.exit(exit_code(command))
+"""
+
 
 def ends(error: BaseException | None, code: int = 0) -> int:
     """The exit code of a command that raises, or returns a code."""
@@ -36,8 +48,8 @@ def ends(error: BaseException | None, code: int = 0) -> int:
     return exit_code(command)
 
 
-def start(*arguments: str, **options: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", ENDLESS, *arguments]
+def start(script: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, *arguments]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
@@ -77,8 +89,8 @@ def test_a_code_that_argparse_gives_goes_through() -> None:
 
 @pytest.mark.parametrize("flush", [[], ["--flush"]], ids=["in the buffer", "line by line"])
 def test_a_reader_that_has_gone_ends_it_quietly(flush: list[str]) -> None:
-    """`| head -1`: also what is still in the buffer when the interpreter ends makes no complaint."""
-    process = start(*flush, stdout=subprocess.PIPE)
+    """`| head -1`."""
+    process = start(ENDLESS, *flush, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     assert process.stdout.readline() == "a line\n"
     process.stdout.close()
@@ -87,8 +99,19 @@ def test_a_reader_that_has_gone_ends_it_quietly(flush: list[str]) -> None:
         assert process.stderr.read() == ""
 
 
+def test_a_last_line_that_nobody_reads_ends_it_quietly() -> None:
+    """It lies in the buffer until the command is over, and the interpreter would complain of it at its own end."""
+    process = start(ONE_LINE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    process.stdin.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(60) == NOBODY_READS
+
+
 def test_ctrl_c_ends_it_quietly() -> None:
-    process = start("--flush", stdout=subprocess.PIPE)
+    process = start(ENDLESS, "--flush", stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     assert process.stdout.readline() == "a line\n"
     process.send_signal(signal.SIGINT)
@@ -99,8 +122,9 @@ def test_ctrl_c_ends_it_quietly() -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_output_that_its_disk_refuses_is_one_sentence() -> None:
+@pytest.mark.parametrize("script", [ENDLESS, ONE_LINE], ids=["endless", "one line"])
+def test_output_that_its_disk_refuses_is_one_sentence(script: str) -> None:
     with open("/dev/full", "w") as full:
-        process = start(stdout=full)
+        process = start(script, stdin=subprocess.DEVNULL, stdout=full)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (1, "error: the disk of the output is full (No space left on device).\n")

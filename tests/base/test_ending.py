@@ -116,9 +116,8 @@ def test_ctrl_c_ends_it_quietly() -> None:
     assert process.stdout.readline() == "a line\n"
     process.send_signal(signal.SIGINT)
     with process.stdout, process.stderr:
-        output, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (INTERRUPTED, "")
-    assert set(output.splitlines()) == {"a line"}
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")

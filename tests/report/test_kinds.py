@@ -26,8 +26,8 @@ from prune.report.survival import survival
 from prune.report.tables import pruning, size
 from prune.rundir.directory import RunDirectory
 from tests.report.family import MODEL
+from tests.report.handmade import line, rows
 from tests.report.sweep import configuration, state_line, structure_of, write_run
-from tests.report.test_tables import line, rows
 
 KEPT = {0: [[40, 24, 10], [30, 12, 4], [12, 8, 2]], 1: [[40, 24, 10], [20, 20, 6], [16, 5, 1]]}
 """Seed → state → neurons that refill keeps in each block: the same number in all, elsewhere, so of another size."""

@@ -9,59 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prune.base.errors import UserError
 from prune.base.files import read_json
 from prune.rundir import lock as module
 from prune.rundir.lock import LOST_LOCK, RunLock, holder
-from prune.rundir.owner import Owner, process_started
+from prune.rundir.owner import Owner
+from tests.rundir.locks import cut_off, elsewhere, gone, here, refused, write
 
-
-def elsewhere(**changes: Any) -> Owner:
-    """A process of another machine."""
-    other = replace(Owner.this_process(), token="x", host="elsewhere", boot="another boot", pid=1, process_started="1")
-    return replace(other, **changes)
-
-
-def here(**changes: Any) -> Owner:
-    """A process of this machine and PID namespace."""
-    return replace(Owner.this_process(), token="x", **changes)
-
-
-def write(path: Path, owner: Owner, age: float = 0.0) -> None:
-    """A lock that was last renewed `age` seconds ago."""
-    path.write_bytes(owner.to_bytes())
-    then = time.time() - age
-    os.utime(path, (then, then))
-
-
-def gone() -> int:
-    """The pid of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", "pass"])
-    process.wait()
-    return process.pid
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "lock.json"
-
-
-@pytest.fixture(autouse=True)
-def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(UserError) as caught, RunLock(path):
-        pass
-    return str(caught.value)
+pytestmark = pytest.mark.usefixtures("no_job")
 
 
 def test_the_second_process_is_told_who_holds_the_run(path: Path) -> None:
@@ -83,33 +42,6 @@ def test_a_lock_whose_process_is_gone_is_taken_over_at_once(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_live_process_keeps_its_lock_however_old_its_heartbeat(path: Path) -> None:
-    """It may be stopped (Ctrl-Z), or its disk slow: its pid says that it lives."""
-    write(path, here(), age=10_000)
-    assert "is in use by process" in refused(path)
-
-
-def test_a_pid_used_again_by_another_process_is_told_apart(path: Path) -> None:
-    write(path, here(process_started="12345"))
-    assert process_started(os.getpid()) != "12345"
-    with RunLock(path):
-        pass
-
-
-def test_a_process_that_the_kernel_hides_counts_as_alive(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`hidepid` hides other users' processes in /proc; signal 0 still finds them."""
-    write(path, here(pid=1, process_started="12345"))
-    real = Path.read_text
-
-    def hidden(self: Path, *arguments: Any, **options: Any) -> str:
-        if str(self) == "/proc/1/stat":
-            raise FileNotFoundError(errno.ENOENT, "hidden", str(self))
-        return real(self, *arguments, **options)
-
-    monkeypatch.setattr(Path, "read_text", hidden)
-    assert "is in use by process 1 " in refused(path)
-
-
 @pytest.mark.parametrize("other", [{}, {"host": socket.gethostname()}, {"boot": Owner.this_process().boot}])
 def test_another_machines_lock_holds_while_its_heart_beats(path: Path, other: dict[str, str]) -> None:
     """Also one of the same name, and another container of the same machine."""
@@ -118,12 +50,6 @@ def test_another_machines_lock_holds_while_its_heart_beats(path: Path, other: di
     write(path, elsewhere(**other), age=61)
     with RunLock(path):
         pass
-
-
-def test_another_pid_namespace_is_another_machine(path: Path) -> None:
-    """The same pid may be anything there: here it is gone, and the lock holds all the same."""
-    write(path, here(namespace=1, pid=gone()), age=30)
-    assert "is in use by process" in refused(path)
 
 
 def test_the_heartbeats_age_is_read_off_the_file_systems_clock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,31 +82,6 @@ def test_in_a_folder_that_cannot_be_written_nobody_is_declared_dead(path: Path, 
     monkeypatch.setattr(os, "open", read_only)
     held = holder(path)
     assert held is not None and held.host == "elsewhere"
-
-
-# ---- SLURM -------------------------------------------------------------------------------------------------------------
-
-
-def in_job(monkeypatch: pytest.MonkeyPatch, restart: int) -> None:
-    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "41")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
-
-
-def test_a_requeued_job_takes_over_its_own_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
-    write(path, elsewhere(job_id="41_3", restart=1))
-    in_job(monkeypatch, restart=2)
-    with RunLock(path):
-        assert read_json(path)["job_id"] == "41_3"
-
-
-@pytest.mark.parametrize(("job", "restart"), [("41_3", 2), ("41_3", 3), ("41_4", 0), ("41", 0)])
-def test_a_second_command_of_the_same_job_does_not(path: Path, monkeypatch: pytest.MonkeyPatch, job: str, restart: int) -> None:
-    """Nor another task of the array, nor a start that is not later."""
-    write(path, elsewhere(job_id=job, restart=restart))
-    in_job(monkeypatch, restart=2)
-    assert f"(SLURM job {job})" in refused(path)
 
 
 # ---- what stands in the lock's place -----------------------------------------------------------------------------------
@@ -250,26 +151,6 @@ def test_a_process_whose_lock_was_taken_over_leaves_at_once(path: Path, monkeypa
             lock.beat()
         assert time.time() - path.stat().st_mtime > 29, "another's heartbeat is not ours to renew"
     assert read_json(path)["token"] == "x"  # the other's lock stays
-
-
-CUT_OFF = """
-import sys, time
-from pathlib import Path
-from prune.rundir.lock import RunLock
-from prune.rundir.status import Heartbeat
-with RunLock(Path(sys.argv[1])) as held, Heartbeat(held.beat, seconds=0.2):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def cut_off(path: Path, **variables: str) -> subprocess.Popen[str]:
-    """A process that holds the lock."""
-    command = [sys.executable, "-c", CUT_OFF, str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables})
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
 
 
 def test_the_cut_off_process_leaves_before_the_new_one_begins(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,39 +228,6 @@ def test_of_many_that_race_for_a_lock_one_gets_it(path: Path, monkeypatch: pytes
     assert len(held) >= 1, "others may follow once it has been released"
     assert all("is in use by process" in text for text in said if text != "held")
     assert [file.name for file in path.parent.iterdir()] == ["gun"]
-
-
-def in_namespace_of_its_own(command: list[str]) -> list[str]:
-    """The command in a PID namespace of its own, as in a container. Skips the test where that is not allowed."""
-    for privileges in ([], ["--user", "--map-root-user"]):
-        prefix = ["unshare", *privileges, "--pid", "--fork", "--mount-proc", "--kill-child"]
-        try:
-            if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
-                return [*prefix, *command]
-        except FileNotFoundError:
-            break
-    pytest.skip("this machine lets nobody make a PID namespace")
-
-
-def test_two_containers_that_share_the_folder(path: Path) -> None:
-    """In each, pids mean something else: a live process is not taken for a dead one, nor the other way round."""
-    command = in_namespace_of_its_own([sys.executable, "-c", CUT_OFF, str(path)])
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "held\n"
-    inside = read_json(path)["pid"]
-    assert f"is in use by process {inside} on host" in refused(path)
-    second = subprocess.run(
-        in_namespace_of_its_own([sys.executable, "-c", CUT_OFF, str(path)]), capture_output=True, text=True, check=False
-    )
-    assert f"is in use by process {inside} on host" in second.stderr
-    first.kill()
-    first.wait()
-    assert f"is in use by process {inside} on host" in refused(path), "its heartbeat is fresh"
-    then = time.time() - 61
-    os.utime(path, (then, then))
-    with RunLock(path):
-        assert read_json(path)["pid"] == os.getpid()
 
 
 # ---- file systems that lack something ----------------------------------------------------------------------------------

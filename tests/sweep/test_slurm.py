@@ -127,17 +127,6 @@ def test_flags_of_sbatch(compose: Compose) -> None:
         compose("hardware=slurm", "hardware.sbatch=[mail-type]")
 
 
-def test_a_gpu_is_needed_for_cuda(compose: Compose) -> None:
-    with pytest.raises(UserError, match=r"hardware\.gpus=0 but hardware\.device=cuda"):
-        compose("hardware=slurm", "hardware.gpus=0")
-    compose("hardware=slurm", "hardware.gpus=0", "hardware.device=cpu")
-
-
-def test_a_run_needs_time_before_it_is_told_to_save(compose: Compose) -> None:
-    with pytest.raises(UserError, match=r"hardware\.signal_seconds=120 leaves nothing of hardware\.time_minutes=2"):
-        compose("hardware=slurm", "hardware.time_minutes=2")
-
-
 def test_threads_are_the_cores_asked_for(compose: Compose) -> None:
     config = compose("hardware=slurm", "hardware.cpus=6", "hardware.device=cpu", "dataset=digits", "model=vit_micro")
     backend = SlurmBackend(config.hardware, lambda *_, **__: None, Path("/code"))

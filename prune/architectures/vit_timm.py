@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import timm
 from timm.layers import Attention, GluMlp, Mlp, SwiGLU, SwiGLUPacked
@@ -10,10 +10,8 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from prune.architectures.vit_options import ViTOptions
 from prune.base.errors import UserError
-
-if TYPE_CHECKING:
-    from prune.architectures.vit import ViT, ViTOptions
 
 STATED = (
     "embed_dim", "depth", "num_heads", "mlp_ratio", "class_token", "reg_tokens", "no_embed_class", "init_values", "qkv_bias",
@@ -24,14 +22,13 @@ STATED = (
 MLPS: dict[str, Any] = {"mlp": Mlp, "swiglu": SwiGLU, "swiglu_packed": SwiGLUPacked}
 
 
-def create(architecture: ViT) -> nn.Module:
+def create(config: ViTOptions, image_size: tuple[int, int], channels: int, classes: int) -> nn.Module:
     """The dense model with timm's initial weights; a distilled one gives both classifiers' logits in training."""
-    config = architecture.options
     options: dict[str, Any] = {
-        "img_size": architecture.image_size,
+        "img_size": image_size,
         "patch_size": config.patch_size,
-        "in_chans": architecture.channels,
-        "num_classes": architecture.classes,
+        "in_chans": channels,
+        "num_classes": classes,
         "global_pool": config.global_pool,
         "drop_rate": config.drop_rate,
         "proj_drop_rate": config.proj_drop_rate,

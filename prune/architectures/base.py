@@ -59,17 +59,26 @@ class Architecture(ABC):
     def structure(self) -> Structure:
         """The units of the dense model and what everything costs, in closed form. No torch. Worth a `cached_property`."""
 
+    @property
+    def fixed(self) -> Mapping[str, int] | None:
+        """Every parameter of the dense model that no unit owns → its size, by which parts that are not understood are named.
+        None: they are noticed by their number alone. No torch."""
+        return None
+
     @abstractmethod
     def create(self) -> nn.Module:
         """The dense model with the library's initial weights, on the default device.
+
+        A model with several classifiers may give a tuple of logits in training mode: each then learns the label (the loss is
+        the mean of theirs), and their mean is what counts as the logits.
 
         Raises:
             UserError: for a name that the library does not know, or options that it refuses.
         """
 
     def check_model(self, model: nn.Module) -> None:  # noqa: B027
-        """Raise `UserError`, naming keys or modules, unless `create`'s model is what the configuration says and all of it is
-        understood. That its parameters are as many as `structure` says is checked after this, for every family."""
+        """Raise `UserError`, naming keys or modules, unless `create`'s model is what the configuration says. That its
+        parameters are those of `structure` and `fixed` is checked after this, for every family."""
 
     def resize(self, model: nn.Module, counts: Mapping[str, int]) -> None:  # noqa: B027
         """Bring modules' own size attributes in line, now that their tensors hold so many units of each group.

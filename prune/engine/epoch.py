@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -106,13 +106,21 @@ def compute_gradients(
     freed activations and keep the allocator from joining them.
     """
     with autocast(images.device, optim.precision):
-        logits = forward(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=optim.label_smoothing)
+        logits, loss = logits_and_loss(forward(images), labels, optim.label_smoothing)
         term = None if loss_term is None else loss_term(images, logits, labels)
         if term is not None:
             loss = loss + term
     loss.backward()
     return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+
+def logits_and_loss(output: Tensor | Sequence[Tensor], labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Of what a model gave in training mode: logits, or a tuple of them, one of each classifier. Each classifier learns the
+    label: the loss is the mean of theirs, and the logits are their mean, as in evaluation."""
+    if isinstance(output, Tensor):
+        return output, F.cross_entropy(output, labels, label_smoothing=smoothing)
+    losses = [F.cross_entropy(logits, labels, label_smoothing=smoothing) for logits in output]
+    return torch.stack(list(output)).mean(0), torch.stack(losses).mean()
 
 
 def lr_at(training: Training, position: int) -> float:

@@ -17,7 +17,17 @@ from prune.rundir.directory import RunDirectory
 NOT_COUNTED = ("name", "outputs", "plan", "hardware", "checkpoint", "logger")
 """Sections and keys that are not meant to change a number; a device or its threads may change last digits (`FLAGGED`)."""
 
-ADDED_LATER: dict[str, Any] = {}
+ADDED_LATER: dict[str, Any] = {
+    "model.distilled": False,
+    "model.reg_tokens": 0,
+    "model.no_embed_class": False,
+    "model.init_values": None,
+    "model.qkv_bias": True,
+    "model.qk_norm": False,
+    "model.mlp_layer": "mlp",
+    "model.pre_norm": False,
+    "model.fc_norm": None,
+}
 """Keys that a later version added to the schema → the value that leaves results as they were before.
 
 While a key has that value it is left out of the identity, so directories made by earlier versions are found again.

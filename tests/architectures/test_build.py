@@ -69,13 +69,6 @@ def test_a_ratio_without_a_whole_number_of_neurons_is_rounded_down(compose: Comp
     assert sum(parameter.numel() for parameter in model.parameters()) == config.architecture(10).structure.parameters()
 
 
-def test_a_vit_with_unknown_parts_is_refused(compose: Compose) -> None:
-    """DeiT III scales each branch by learnt factors, which the closed forms do not know."""
-    config = compose("dataset=cifar10", "model=vit_small", "model.pretrained=false", "model.name=deit3_small_patch16_224")
-    with pytest.raises(UserError, match=r"model\.name='deit3_small_patch16_224'.*parameters"):
-        build(config)
-
-
 UNITS = [
     random_units(MICRO, 3),
     ([[7], [], [0, 4, 6]], [[1, 2, 3], [], [9]]),

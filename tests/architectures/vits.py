@@ -15,7 +15,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from prune.architectures.group import Structure
-from prune.architectures.vit import ViT, ViTOptions
+from prune.architectures.vit import ViT
+from prune.architectures.vit_options import ViTOptions
 from prune.pruning.keepset import KeepSet
 
 

@@ -176,12 +176,12 @@ def test_a_wrong_manifest_is_one_sentence(saved: Saved, change: Any, sentence: s
     assert str(error.value).endswith(".") and not str(error.value).endswith("..")
 
 
-def test_parts_that_the_pruner_does_not_know_are_named(tmp_path: Path) -> None:
-    """DeiT III has the sizes of the plain ViT, and scales each branch by learnt factors besides."""
+def test_parts_that_the_manifest_does_not_state_are_named(tmp_path: Path) -> None:
+    """DeiT III has the sizes of the plain ViT, and position embeddings for patches alone."""
     saved = save_pruned_timm(tmp_path / "run")
     edit_manifest(saved.folder, _with("deit3_small_patch16_224", "model", "name"))
     edit_manifest(saved.folder, _widen)
-    with pytest.raises(UserError, match=r"pruned\.json cannot be built: .*has parts that the pruner does not know"):
+    with pytest.raises(UserError, match=r"pruned\.json cannot be built: model\.no_embed_class=false but timm's .* has true"):
         prune.load(saved.folder)
 
 

@@ -42,7 +42,7 @@ def _panel(axes: Axes, found: Survival, kind: str):  # type: ignore[no-untyped-d
     image = axes.pcolormesh(columns, rows, share, cmap="cividis", vmin=0, vmax=100, edgecolors="white", linewidth=0.6)
     step = max(1, len(found.states) // 16)
     axes.set_xticks(range(0, len(found.states), step), [str(s) for s in found.states[::step]])
-    axes.set_yticks(range(len(found.blocks)), [str(block) for block in found.blocks])
+    axes.set_yticks(range(len(found.blocks)), [found.labels[block] for block in found.blocks])
     axes.grid(False)
     if len(found.states) <= MOST_LABELLED:
         for (block, column), value in np.ndenumerate(share):

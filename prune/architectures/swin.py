@@ -1,8 +1,8 @@
 """Swin Transformers (arXiv 2103.14030), timm's: heads and neurons, of stages of different widths.
 
 A head owns what a ViT's does (the 3·d_head rows of `attn.qkv`, weight and bias, that make it, and the d_head columns of
-`attn.proj` that read it) and its column of `attn.relative_position_bias_table`. A neuron owns a row of `mlp.fc1` (weight and bias)
-and a column of `mlp.fc2`. What merges patches between two stages has no units.
+`attn.proj` that read it) and its column of `attn.relative_position_bias_table`. A neuron owns a row of `mlp.fc1`, weight and
+bias, and a column of `mlp.fc2`. What merges patches between two stages has no units.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def torch_pruning_of_swin(model: nn.Module, images: torch.Tensor) -> None:
 
     blocks: list[Any] = [module for module in model.modules() if type(module).__name__ == "SwinTransformerBlock"]
     tables = [parameter for name, parameter in model.named_parameters() if name.endswith("relative_position_bias_table")]
-    graph = tp.DependencyGraph().build_dependency(model, example_inputs=images, ignored_params=tables)
+    graph = tp.DependencyGraph().build_dependency(model, example_inputs=images, ignored_params=tables, verbose=False)
     importance = tp.importance.MagnitudeImportance(p=1)
     found = []
     for block in blocks:

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.demo_figure import demo
+from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
 from benchmarks.input_figure import input_rate
 from benchmarks.matmul_figure import matmul_fraction
@@ -34,6 +35,7 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "overhead": overhead,
     "memory": memory,
     "demo": demo,
+    **family_figures(),
 }
 
 

@@ -85,11 +85,13 @@ class Structure:
         groups: in the order of the blocks.
         fixed_parameters: parameters that no unit owns.
         fixed_macs: multiply-accumulates that no unit causes, in the forward pass of one image.
+        labels: what a reader calls the blocks (`stage 2, block 3`), by their numbers; empty: the numbers.
     """
 
     groups: tuple[Group, ...]
     fixed_parameters: int
     fixed_macs: int
+    labels: tuple[str, ...] = ()
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -99,6 +101,10 @@ class Structure:
     def of(self, kind: str) -> tuple[Group, ...]:
         """The groups of a kind, in the order of the blocks."""
         return tuple(group for group in self.groups if group.kind == kind)
+
+    def label(self, block: int) -> str:
+        """What a reader calls a block."""
+        return self.labels[block] if self.labels else str(block)
 
     def units(self, kind: str) -> int:
         """Units of a kind in the dense model."""

@@ -96,10 +96,10 @@ def _words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is Literal:
         values = [show(value) for value in arguments]
         return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
+    if origin is list or (origin is tuple and arguments[-1] is Ellipsis):
+        return f"a list in brackets, each {_words(arguments[0])}"
     if origin is tuple:
         return f"{len(arguments)} values in brackets, each {_words(arguments[0])}"
-    if origin is list:
-        return f"a list in brackets, each {_words(arguments[0])}"
     if origin is dict:
         return f"a map in braces, each value {_words(arguments[1])}"
     if annotation in (int, float):

@@ -23,11 +23,13 @@ class Survival:
         states: the states with at least one readable pruned.json, ascending.
         units: place → units of the dense model there, for the places that have any, in the order of the blocks.
         counts: place → array (runs, states) of units kept there; nan where a run has no file for a state.
+        labels: block → what a reader calls it, as the family of the variant's model says.
     """
 
     states: Sequence[int]
     units: Mapping[Place, int]
     counts: Mapping[Place, np.ndarray]
+    labels: Mapping[int, str]
 
     @property
     def kinds(self) -> list[str]:
@@ -62,7 +64,9 @@ def survival(variant: Variant) -> Survival | None:
     for (index, state), kept in found.items():
         for place, (left, _) in kept.items():
             counts[place][index, states.index(state)] = left
-    return Survival(states, units, counts)
+    structure = variant.runs[0].structure
+    labels = {block: str(block) if structure is None else structure.label(block) for _, block in units}
+    return Survival(states, units, counts, labels)
 
 
 def _kept(run: Run, state: int) -> dict[Place, tuple[int, int]] | None:

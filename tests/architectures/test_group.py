@@ -148,3 +148,9 @@ def test_what_a_group_says_of_one_unit() -> None:
     assert [member.tensor for member in group.readers] == ["mixer.gate.weight", "mixer.out.weight"]
     assert [member.module for member in group.members] == ["mixer.in", "mixer.in", "mixer", "mixer.gate", "mixer.out"]
     assert Member("scale", 0, 1, "makes").module == ""
+
+
+def test_a_block_is_called_by_its_label_or_its_number() -> None:
+    groups = tuple(make_group(block, "heads", 2, [1], 1) for block in range(2))
+    assert [Structure(groups, 0, 0).label(block) for block in range(2)] == ["0", "1"]
+    assert Structure(groups, 0, 0, ("stem", "trunk")).label(1) == "trunk"

@@ -88,7 +88,7 @@ TABLE = [
     ("+optim.nonsense=1", "optim.nonsense is not a key of this configuration (optim has name, lr, "),
     ("~model.depth", "model.depth is missing"),
     ("~method.name", "method.name is missing; choose one of dense, refill, rsst"),
-    ("~model.family", "model.family is missing; choose one of vit"),
+    ("~model.family", "model.family is missing; choose one of"),
     ("dataset=image_folder", "dataset.root is missing; give dataset.root=VALUE"),
     ("optim.lr=[", "optim.lr=[ cannot be read"),
     ("method=rsst method.penalty.schedule=x^2", """as in "method.penalty.schedule='x^2'\""""),
@@ -100,7 +100,7 @@ TABLE = [
     ("optim.warmup_epochs=3", "optim.warmup_epochs=3 is longer than a state (schedule.epochs=2)"),
     ("optim.batch_size=1204", "optim.batch_size=1204 is larger than the training split, which has 1203 images"),
     # model
-    ("model.family=resnet", "model.family='resnet' is not known; choose one of vit"),
+    ("model.family=resnet", "model.family='resnet' is not known; choose one of"),
     ("model.name=vit_smal_patch16_224", "is not a timm model"),
     ("model.name=resnet18", "model.name='resnet18' is not a ViT"),
     ("model.name=vit_tiny_patch16_224", "set model.depth=12"),

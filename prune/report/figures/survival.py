@@ -60,7 +60,7 @@ def _panel(axes: Axes, found: Survival, kind: str, step: int):  # type: ignore[n
     )
     labelled = range((len(found.states) - 1) % step, len(found.states), step)
     axes.set_xticks(labelled, [str(found.states[column]) for column in labelled])
-    axes.set_yticks(range(len(found.blocks)), [str(block) for block in found.blocks])
+    axes.set_yticks(range(len(found.blocks)), [found.labels[block] for block in found.blocks])
     axes.set_facecolor("#d9d9d9")
     axes.grid(False)
     for (block, column), value in np.ndenumerate(share):

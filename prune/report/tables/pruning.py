@@ -135,7 +135,7 @@ def per_block(findings: Findings, dataset: str) -> Table | None:
                     )
                     cells.append(f"{mean_std(kept, len(variant.runs), 1)} of {total}")
                 if shown:
-                    rows.append([variant.label, str(state), str(block), *cells, run_keys(variant.runs)])
+                    rows.append([variant.label, str(state), found.labels[block], *cells, run_keys(variant.runs)])
     if not rows:
         return None
     note = "Mean ± standard deviation over runs. Every state is in the CSV."

@@ -42,4 +42,11 @@ CRITERIA = Registry(
     },
 )
 
-ARCHITECTURES = Registry("model.family", "prune.architectures", {"vit": "prune.architectures.vit:ViT"})
+ARCHITECTURES = Registry(
+    "model.family",
+    "prune.architectures",
+    {
+        "mamba": "prune.architectures.mamba:Mamba",
+        "vit": "prune.architectures.vit:ViT",
+    },
+)

@@ -16,6 +16,7 @@ from rich.console import Console
 from benchmarks.demo_figure import demo
 from benchmarks.figure import Figure, table
 from benchmarks.input_figure import input_rate
+from benchmarks.mamba_figure import mamba_compact_step, mamba_plain_step
 from benchmarks.matmul_figure import matmul_fraction
 from benchmarks.memory_figure import memory
 from benchmarks.overhead_figure import overhead
@@ -34,6 +35,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "overhead": overhead,
     "memory": memory,
     "demo": demo,
+    "mamba_compact_step": mamba_compact_step,
+    "mamba_plain_step": mamba_plain_step,
 }
 
 

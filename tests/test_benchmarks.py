@@ -25,7 +25,18 @@ from prune.methods.penalty_growth import growth
 from tests.conftest import Compose
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK = ("matmul_fraction", "compact_step", "penalty_step", "run_cost", "prune_time", "input_rate", "overhead", "memory")
+QUICK = (
+    "matmul_fraction",
+    "compact_step",
+    "penalty_step",
+    "run_cost",
+    "prune_time",
+    "input_rate",
+    "overhead",
+    "memory",
+    "mamba_compact_step",
+    "mamba_plain_step",
+)
 
 
 def benchmark(*arguments: str) -> str:

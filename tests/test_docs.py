@@ -28,7 +28,7 @@ from tests.test_imports import ORDER
 
 ROOT = CONF.parent
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted((*DOCS.glob("*.md"), *DOCS.glob("families/*.md")))
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 WALKTHROUGHS = sorted(page.name for page in PAGES if page.name.startswith("adding-"))
 
@@ -247,4 +247,4 @@ def test_the_wings_stand_in_the_order_of_imports() -> None:
 
 def test_the_index_names_every_page() -> None:
     index = (DOCS / "README.md").read_text()
-    assert [page.name for page in PAGES if page.name != "README.md" and f"]({page.name})" not in index] == []
+    assert [page.name for page in PAGES if page.name != "README.md" and f"]({page.relative_to(DOCS)})" not in index] == []

@@ -154,7 +154,7 @@ class VisionMamba(nn.Module):
         tokens = self.patch_embed(images)
         middle = tokens.shape[1] // 2
         if self.cls_token is not None:
-            own = self.cls_token.expand(len(tokens), -1, -1)
+            own = self.cls_token.expand(tokens.shape[0], -1, -1)  # len() would fix the batch size of an export
             tokens = torch.cat((tokens[:, :middle], own, tokens[:, middle:]), dim=1)
         tokens = tokens + self.pos_embed
         for block in self.layers:

@@ -17,6 +17,7 @@ from benchmarks.demo_figure import demo
 from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
 from benchmarks.input_figure import input_rate
+from benchmarks.mamba_figure import mamba_compact_step, mamba_plain_step
 from benchmarks.matmul_figure import matmul_fraction
 from benchmarks.memory_figure import memory
 from benchmarks.overhead_figure import overhead
@@ -36,6 +37,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "memory": memory,
     "demo": demo,
     **family_figures(),
+    "mamba_compact_step": mamba_compact_step,
+    "mamba_plain_step": mamba_plain_step,
 }
 
 

@@ -10,11 +10,17 @@ WITHOUT_WING = {"faults", "slurm"}
 """What is tried at whole runs: damaged and killed ones, and a scheduler's."""
 
 ACROSS_MODULES = {
+    "architectures/test_vit_variants.py",
     "config/test_bad_input.py",
     "engine/test_endings.py",
     "engine/test_hooks.py",
+    "engine/test_mamba_runs.py",
+    "engine/test_swin.py",
+    "engine/test_vit_variants.py",
     "export/test_family.py",
     "export/test_run.py",
+    "export/test_vit_variants.py",
+    "pruning/test_swin.py",
     "pruning/test_torch_pruning.py",
     "report/test_kinds.py",
     "tracking_wandb/test_outage.py",

@@ -48,5 +48,6 @@ ARCHITECTURES = Registry(
     {
         "vit": "prune.architectures.vit:ViT",
         "swin": "prune.architectures.swin:Swin",
+        "mamba": "prune.architectures.mamba:Mamba",
     },
 )

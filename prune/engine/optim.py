@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -21,9 +21,12 @@ def make_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimiz
     """A fresh SGD or AdamW over all of the model's parameters."""
     parameters = list(model.named_parameters())
     if config.decay == "matrices":
-        # Weights of linear and convolutional layers; not biases, norms, or the (1, n, dim) embeddings.
-        matrices = [p for name, p in parameters if p.dim() in (2, 4)]
-        others = [p for name, p in parameters if p.dim() not in (2, 4)]
+        # Weights of linear and convolutional layers; not biases, norms, or the (1, n, dim) embeddings. A model names by
+        # `no_weight_decay()`, as timm's do, what has such a shape and is none.
+        names: Callable[[], Iterable[str]] = getattr(model, "no_weight_decay", tuple)
+        spared = set(names())
+        matrices = [p for name, p in parameters if p.dim() in (2, 4) and name not in spared]
+        others = [p for name, p in parameters if p.dim() not in (2, 4) or name in spared]
     else:
         matrices, others = [p for _, p in parameters], []
     groups = [{"params": matrices, "weight_decay": config.weight_decay}]

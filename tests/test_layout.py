@@ -23,6 +23,7 @@ ACROSS_MODULES = {
     "pruning/test_swin.py",
     "pruning/test_torch_pruning.py",
     "report/test_kinds.py",
+    "report/test_page_broad.py",
     "tracking_wandb/test_outage.py",
 }
 """Tests of a behaviour that is no single module's."""

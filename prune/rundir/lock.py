@@ -104,7 +104,7 @@ class RunLock:
     def _refuse_if_alive(self, found: Found) -> None:
         holder = found.owner
         if holder is not None and not _is_dead(found, self.owner):
-            raise UserError(f"{self.path.parent} is in use by {holder.in_words()}; wait for it or stop it.")
+            raise UserError(f"{self.path.parent} is in use by {holder.in_words()}, says {found.path}; wait for it or stop it.")
 
     def _may_still_write(self, before: Found) -> bool:
         """Whether a process that the scheduler has given up could be running all the same."""

@@ -144,7 +144,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise TypeError("not an object")
     except FileNotFoundError:
         raise UserError(f"{path} is missing, and without it the model beside it cannot be rebuilt.") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is not a readable manifest ({type(error).__name__}: {error}).") from None
     check_format(path, content.get("format"))
     _check_family(path, content.get("model"))

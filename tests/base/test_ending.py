@@ -110,6 +110,15 @@ def test_a_last_line_that_nobody_reads_ends_it_quietly() -> None:
     assert process.wait(60) == NOBODY_READS
 
 
+def test_a_closed_standard_output_is_no_fault() -> None:
+    """`>&-`: there is nothing to flush."""
+    code = "from prune.base.ending import exit_code; import sys; sys.exit(exit_code(lambda: 3))"
+    process = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (process.returncode, process.stderr) == (3, "")
+
+
 def test_ctrl_c_ends_it_quietly() -> None:
     process = start(ENDLESS, "--flush", stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None

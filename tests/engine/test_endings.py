@@ -34,7 +34,9 @@ def launch(image_folder: Path, tmp_path: Path) -> Iterator[Launch]:
         data = ("dataset=image_folder", f"dataset.root={image_folder}", "dataset.image_size=8", "optim.batch_size=8")
         keys = (*TINY_RUN, *data, "model.patch_size=4", f"outputs={tmp_path}/outputs", f"schedule.epochs_first={ENDLESS}")
         command = [sys.executable, str(CONF.parent / "launch.py"), *keys, "hardware.workers=2"]
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hears_hangups
+        )
         started.append(process)
         wait_for(lambda: (bool(running(tmp_path)) and len(session(process.pid)) > 1) or process.poll() is not None)
         assert process.poll() is None, process.stderr and process.stderr.read()
@@ -47,6 +49,11 @@ def launch(image_folder: Path, tmp_path: Path) -> Iterator[Launch]:
         process.wait()
         assert process.stderr is not None
         process.stderr.close()
+
+
+def hears_hangups() -> None:
+    """Also where the tests themselves were started with nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for(there: Callable[[], bool], seconds: float = SECONDS) -> None:

@@ -165,7 +165,8 @@ def test_stopped_within_a_state_it_goes_on_exactly(
 def test_killed_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     overrides = [*SWIN[:-1], "method=refill", *WITHOUT_FLOOR, "schedule.epochs=6"]
     whole = run_to_end(tmp_path / "whole", overrides)
-    killed = kill_and_resume(tmp_path / "killed", overrides, kills=1, longest=0.7)
+    killed, landed = kill_and_resume(tmp_path / "killed", overrides, kills=1, longest=0.5)
+    assert landed == 1
     assert differences(whole, killed) == []
 
 

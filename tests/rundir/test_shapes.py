@@ -11,7 +11,7 @@ from prune.rundir.shapes import Check, maybe, misfit
 
 CASES: list[tuple[Check, list[object], list[object]]] = [
     (shapes.whole, [0, 2**63 - 1], [-1, 2**63, True, 1.0, "1", None]),
-    (shapes.number, [0, -1.5, 2**70], [math.nan, math.inf, -math.inf, False, "1", None]),
+    (shapes.number, [0, -1.5, 2**70], [math.nan, math.inf, -math.inf, 10**400, False, "1", None]),
     (shapes.text, ["", "a"], [None, 1, b"a"]),
     (
         shapes.moment,

@@ -15,7 +15,7 @@ def _survival(blocks: int, kinds: dict[str, range], states: int = 16) -> Surviva
     units = {(kind, block): 2 ** (block // 6) * 24 for kind, having in kinds.items() for block in having}
     left = 1 - np.arange(states) / states
     counts = {place: np.stack([np.round(width * left), np.round(width * left)]) for place, width in units.items()}
-    return Survival(list(range(states)), units, counts)
+    return Survival(list(range(states)), units, counts, {block: str(block) for _, block in units})
 
 
 CASES = {

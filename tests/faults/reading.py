@@ -93,7 +93,11 @@ def report(sweep: Sweep) -> tuple[Any, Any]:
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The values of each row: without what is missing, 2 and 2.0 being the same, whatever columns other runs' rows bring."""
     records = json.loads(frame.to_json(orient="records"))
-    return [{key: value for key, value in sorted(record.items()) if value is not None} for record in records]
+    return [{key: _plain(value) for key, value in sorted(record.items()) if value is not None} for record in records]
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, int) else value
 
 
 def written_report(sweep: Sweep) -> tuple[Any, Any]:

@@ -64,10 +64,22 @@ def labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         same_method = [other for other in groups if other["method.name"] == method]
         keys: set[str] = set()
         for dataset in {dataset_of(other) for other in same_method}:
-            keys.update(differing_keys([other for other in same_method if dataset_of(other) == dataset]))
+            keys.update(_telling_keys(group, [other for other in same_method if dataset_of(other) == dataset]))
         shown = [f"{key.removeprefix('method.')}={_short(group.get(key))}" for key in sorted(keys, key=_method_first)]
         result.append(" · ".join([method, ", ".join(shown)]) if shown else method)
     return result
+
+
+def _telling_keys(group: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that tell a group from others. Of another family of models the family says it: their sizes have other keys."""
+    keys = differing_keys(others)
+    if FAMILY not in keys:
+        return keys
+    relatives = differing_keys([other for other in others if other.get(FAMILY) == group.get(FAMILY)])
+    return [key for key in keys if key == FAMILY or key in relatives or not key.startswith("model.")]
+
+
+FAMILY = "model.family"
 
 
 def _method_first(key: str) -> tuple[bool, str]:

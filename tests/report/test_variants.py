@@ -53,6 +53,22 @@ def test_different_configurations_are_never_merged_and_named_by_what_differs(tmp
     ]
 
 
+def test_models_of_several_families_are_told_apart_by_the_family(tmp_path: Path) -> None:
+    """Their sizes have other keys, none of which says more; within a family sizes that differ are named."""
+    vit = {"family": "vit", "name": "custom", "patch_size": 2, "depth": 2, "embed_dim": 16, "num_heads": 2, "mlp_ratio": 2.0}
+    swin = {
+        "family": "swin", "name": "custom", "patch_size": 2, "window_size": 2, "embed_dim": 16, "depths": [1, 1],
+        "num_heads": [2, 4], "mlp_ratio": 2.0,
+    }  # fmt: skip
+    for model in (vit, {**vit, "depth": 3}, swin):
+        write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, model=model)
+    assert _labels(tmp_path) == [
+        "refill · model.depth=2, model.family=vit",
+        "refill · model.depth=3, model.family=vit",
+        "refill · model.family=swin",
+    ]
+
+
 def test_a_method_is_called_the_same_on_every_dataset(tmp_path: Path) -> None:
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__criterion="taylor")

@@ -20,11 +20,11 @@ from prune.config.schema import RunConfig
 from prune.data.base import DataFacts
 from prune.data.loading import Loader
 from prune.engine.loaders import load_data
-from prune.export.loading import load_state
-from prune.export.locate import StateModel
 from prune.pruning.keepset import KeepSet
 from prune.rundir.analyses import model_digest
 from prune.rundir.directory import RunDirectory
+from prune.rundir.loading import load_state
+from prune.rundir.locate import StateModel
 from prune.rundir.reader import RunRecord
 
 MODELS_HELD = 3

@@ -69,6 +69,7 @@ class RunConfig(Section):
     outputs: str = Field("outputs", description="folder of all sweeps")
     seed: int = Field(0, ge=0, description="of weights, data order, augmentation and dropout")
     plan: bool = Field(False, description="only show what would run")
+    share_dense: bool = Field(True, description="train state 0 once for all runs of the sweep that have the same one")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
     model: Annotated[SerializeAsAny[ModelOptions], _options_of("model")]
     method: Annotated[SerializeAsAny[MethodOptions], _options_of("method")]

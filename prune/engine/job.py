@@ -18,6 +18,7 @@ from prune.data.loading import Loader
 from prune.engine.device import choose_device, set_precision
 from prune.engine.loaders import load_data
 from prune.engine.method import Method
+from prune.engine.sharing import Sharing
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.pruning.budget import StateBudget
@@ -44,6 +45,7 @@ class Job:
     loader: Loader
     method: Method
     budgets: list[StateBudget]
+    sharing: Sharing
 
     def state(self, index: int, model: nn.Module, alive: KeepSet, forward: Any = None) -> PruningState:
         """State `index` with a model, its units and, if it was compiled already, the compiled model."""
@@ -61,12 +63,20 @@ class Job:
         )
 
 
-def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int, files: dict[str, str] | None = None) -> Job:
+def prepare(
+    config: RunConfig,
+    directory: RunDirectory,
+    stop: Stop,
+    threads: int,
+    files: dict[str, str] | None = None,
+    sharing: Sharing | None = None,
+) -> Job:
     """Build the job.
 
     Args:
         threads: CPU threads to compute with; results depend on it.
         files: the digests of what the run has written so far, to which the job adds (see `Digests`).
+        sharing: the run's part in the sweep's shared dense state, if it has one.
 
     Raises:
         UserError: for a device that is not there, data that is missing or broken, or keys that do not fit the data.
@@ -82,4 +92,5 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
     digests = Digests(directory, {} if files is None else files)
-    return Job(config, directory, digests, stop, device, architecture, facts, loader, method, config.budgets())
+    fixed = (config, directory, digests, stop, device, architecture, facts, loader, method, config.budgets())
+    return Job(*fixed, sharing or Sharing())

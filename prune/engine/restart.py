@@ -64,20 +64,26 @@ def _first_state(job: Job, progress: Progress) -> PruningState:
     state = job.state(0, model, KeepSet.dense(job.architecture.structure))
     if "init" in job.config.method.rewind_points:
         state.rewind_points.write("init", state.tensors())
+    if "init" in job.sharing.others:
+        job.sharing.keep("init", state.tensors())
     return state
 
 
-def capture_rewind_point(state: PruningState, epoch: int) -> None:
-    """Write the point `epoch:K` when epoch K of state 0 has just finished, if the method may rewind to it."""
+def capture_rewind_point(job: Job, state: PruningState, epoch: int) -> None:
+    """Write the point `epoch:K` when epoch K of state 0 has just finished, if this run or one that shares it wants it."""
     if state.index == 0:
-        for point in state.config.method.rewind_points:
+        for point in job.config.method.rewind_points:
             if rewind_epoch(point) == epoch:
                 state.rewind_points.write(point, state.tensors())
+        for point in job.sharing.others:
+            if rewind_epoch(point) == epoch:
+                job.sharing.keep(point, state.tensors())
 
 
 def remember_facts(directory: RunDirectory, progress: Progress) -> None:
     """Have the checkpoint hold what was found at first start."""
-    progress.facts = {path.name: read_json(path) for path in (directory.data, directory.weights) if path.exists()}
+    files = (directory.data, directory.weights, directory.dense)
+    progress.facts = {path.name: read_json(path) for path in files if path.exists()}
 
 
 def _ensure_rewind_points(job: Job, state: PruningState) -> None:

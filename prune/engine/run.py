@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from functools import partial
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from prune.base.errors import Preempted, TrainingFailed
-from prune.base.files import append_jsonl
+from prune.base.files import append_jsonl, write_jsonl
 from prune.engine import memory
+from prune.engine.adopt import adopt, why_not
 from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.job import Job
 from prune.engine.method import Method
@@ -24,6 +26,8 @@ from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, sa
 from prune.rundir.digests import write_checksums
 from prune.rundir.manifest import describe_state
 from prune.rundir.predictions import save_predictions
+
+log = logging.getLogger(__name__)
 
 
 class Run:
@@ -39,23 +43,38 @@ class Run:
         self.job, self.watcher, self.progress = job, watcher, progress
         self._saved = time.monotonic()
 
-    def execute(self) -> None:
-        """Run to the end.
+    def execute(self, states: int | None = None) -> None:
+        """Run to the end, or until so many states are finished.
 
         Raises:
             Preempted: after saving, if the run was asked to stop.
             TrainingFailed: if a loss or a weight is not finite; the last good checkpoint stays.
         """
         self.watcher.begin(self.progress)
+        self.take_over()
         if not self.progress.begun:
             self.write_first()
         state: PruningState | None = None
-        while self.progress.state < self.job.config.schedule.states:
+        end = self.job.config.schedule.states if states is None else states
+        while self.progress.state < end:
             self.job.stop.check()
             state = begin_state(self.job, self.progress, state)
             self.train(state)
             self.finish(state)
-        write_checksums(self.job.directory, self.progress.files)
+        if self.progress.state == self.job.config.schedule.states:
+            write_checksums(self.job.directory, self.progress.files)
+
+    def take_over(self) -> None:
+        """State 0 may be there already, trained by another run of the sweep."""
+        job, found = self.job, self.job.sharing.found
+        if found is not None and (why := why_not(job, found)) is not None:
+            job.sharing.decline(why)
+        elif found is not None:
+            adopt(job, self.progress, found)
+            self.write()
+            write_jsonl(job.directory.metrics, self.progress.metrics)
+            write_jsonl(job.directory.states, self.progress.states)
+            self.watcher.adopted(self.progress)
 
     def train(self, state: PruningState) -> None:
         """The state's epochs, from the one in progress on."""
@@ -69,7 +88,7 @@ class Run:
             if self.job.method.can_be_best(state, epoch):
                 state.keep_if_best(epoch)
             check_finite(state.tensors(), state)
-            capture_rewind_point(state, epoch)
+            capture_rewind_point(self.job, state, epoch)
             state.seconds += time.monotonic() - began
             self.position(state, epoch + 1, 0, None)
             self.save()
@@ -148,6 +167,8 @@ class Run:
         self.progress.state, self.progress.epoch, self.progress.step = state.index + 1, 0, 0
         self.progress.alive, self.progress.model, self.progress.live = state.alive.to_lists(), final, None
         self.progress.run_memory = remembered
+        if state.index == 0:
+            self.share(state)
         old = outdated(job.directory, state.index, job.config.checkpoint.keep)
         for path in old:
             job.digests.forget(path)
@@ -155,6 +176,14 @@ class Run:
         append_jsonl(job.directory.states, line)
         remove(old)
         self.watcher.state(line, job.directory.state(state.index))
+
+    def share(self, state: PruningState) -> None:
+        """State 0 is finished: runs that have the same may take it over. Before it is saved, so that a kill loses nothing."""
+        if state.run_memory or len(state.record):
+            method = self.job.config.method.name
+            log.warning("method.name=%s acts in state 0 and should declare `changes_state_0`; state 0 is not shared", method)
+            return
+        self.job.sharing.publish(self.job.digests, self.progress)
 
     def test(self, state: PruningState, final: dict[str, Tensor]) -> Tested:
         """The state's best and final model, whose tensors are `final`, on test; and what the best one predicts."""

@@ -72,3 +72,9 @@ class ScoredOptions(MethodOptions):
 def rewind_epoch(point: str) -> int | None:
     """K of `epoch:K`, else None."""
     return int(point.removeprefix("epoch:")) if point.startswith("epoch:") else None
+
+
+def rewind_name(point: str) -> str:
+    """How a rewind point is called in the name of its file: `init`, `epoch-003`."""
+    epoch = rewind_epoch(point)
+    return point if epoch is None else f"epoch-{epoch:03d}"

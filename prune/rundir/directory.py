@@ -64,6 +64,11 @@ class RunDirectory:
         return self.path / "weights.json"
 
     @property
+    def dense(self) -> Path:
+        """Which shared dense state the run's state 0 was taken from, if it was (see `prune.rundir.dense`)."""
+        return self.path / "dense.json"
+
+    @property
     def checksums(self) -> Path:
         """The digests of a finished run's files."""
         return self.path / "checksums.json"

@@ -14,7 +14,7 @@ from prune.base.registries import DATASETS
 from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 
-NOT_COUNTED = ("name", "outputs", "plan", "hardware", "checkpoint", "logger")
+NOT_COUNTED = ("name", "outputs", "plan", "share_dense", "hardware", "checkpoint", "logger")
 """Sections and keys that are not meant to change a number; a device or its threads may change last digits (`FLAGGED`)."""
 
 ADDED_LATER: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prune.base.errors import UserError
 from prune.base.files import read_json_object, sha256, write_json
@@ -24,6 +25,12 @@ def check_weights(config: RunConfig, directory: RunDirectory) -> None:
         raise UserError(
             f"model.pretrained={config.model.pretrained} has changed since this run began; restore it, or set another name."
         )
+
+
+def same_weights(config: RunConfig, stored: Any) -> bool:
+    """Whether what a run stored of its pretrained file is true of this configuration's, as far as that file is there."""
+    digest = _digest(config)
+    return digest is None or (isinstance(stored, dict) and stored.get("sha256") == digest)
 
 
 def _digest(config: RunConfig) -> str | None:

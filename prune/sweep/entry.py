@@ -17,7 +17,7 @@ from prune.base.logs import setup_console
 from prune.config import RunConfig, parse
 from prune.config.hardware import OF_ONE_RUN, HardwareConfig
 from prune.config.secrets import SUBMISSION_ONLY, refuse_secrets
-from prune.engine.cell import Outcome, run_cell
+from prune.engine.cell import Outcome, Task, run_cell
 from prune.engine.stop import Stop
 from prune.sweep.estimate import Estimate
 from prune.sweep.plan import make_plan, print_plan
@@ -132,7 +132,7 @@ def run_in_turn(configs: Sequence[RunConfig], epoch_ended: Callable[[], None] | 
     outcomes: list[Outcome] = []
     with Stop() as between:
         for config in configs:
-            outcomes.append(run_cell(config, epoch_ended))
+            outcomes.append(run_cell(config, Task(epoch_ended=epoch_ended)))
             if outcomes[-1].signals or between.requested:
                 break
     return finish(outcomes, left_out=len(configs) - len(outcomes))

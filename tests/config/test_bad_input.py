@@ -21,6 +21,7 @@ from prune.sweep.hydra_errors import in_one_sentence
 from tests.conftest import CONF, TINY_RUN, compose_config
 
 ROOT = CONF.parent
+PHASES = "method=phases method.phases="
 FOLDER = "dataset=image_folder dataset.image_size=8 optim.batch_size=4"
 
 # (what is typed after a run that is fine, what the sentence must contain). {…} are the fixture `places` below.
@@ -72,16 +73,16 @@ TABLE = [
     ("method.pools=joint method.criterion=activation", "method.criterion=activation cannot be compared"),
     ("method.pools=joint method.targets=[neurons]", "so it needs method.targets=all, not [neurons]"),
     ("method.pools=joint method.scope=layer", "it needs method.scope=global"),
-    ("method=phases method.phases=[{{from_state:3,method:{{name:rsst}}}}]", "leaves state 1–2 without a method"),
-    ("method=phases method.phases=[{{from_state:1,method:{{name:rsst}}}},{{from_state:1,method:{{name:refill}}}}]", "phases overlap"),
-    ("method=phases schedule.states=4", "method.phases: refill takes over at state 4, which never comes; schedule.states=4 end"),
-    ("method=phases method.phases=[{{from_state:1,method:{{name:refil}}}}]", "method.phases: method.name='refil' is not known"),
-    ("method=phases method.phases=[{{from_state:1,method:{{ramp:1}}}}]", "method.phases: a method has no name; choose one of"),
-    ("method=phases method.phases=[{{from_state:1,method:{{name:phases}}}}]", "method.phases: phases takes turns itself"),
-    ("method=phases method.phases=[{{from_state:1,method:{{name:rsst,ramp:2}}}}]", "method.phases, rsst: method.ramp=2 must be a"),
-    ("method=phases method.phases=[{{from_state:1,method:{{name:rsst,rampp:1}}}}]", "(did you mean method.ramp?)"),
-    ("method=phases method.phases=[{{from_state:1}}]", "must be a list of phases, each {from_state: S, method: {name: …"),
-    ("method=phases method.rewind=init", "method.rewind is not a key of this configuration (it is one of method=dense, method=refill"),
+    (PHASES + "[{{from_state:3,method:{{name:rsst}}}}]", "leaves state 1–2 without a method"),
+    (PHASES + "[{{from_state:1,method:{{name:rsst}}}},{{from_state:1,method:{{name:refill}}}}]", "phases overlap"),
+    ("method=phases schedule.states=4", "method.phases: refill takes over at state 4, which never comes; schedule.states=4"),
+    (PHASES + "[{{from_state:1,method:{{name:refil}}}}]", "method.phases: method.name='refil' is not known"),
+    (PHASES + "[{{from_state:1,method:{{ramp:1}}}}]", "method.phases: a method has no name; choose one of"),
+    (PHASES + "[{{from_state:1,method:{{name:phases}}}}]", "method.phases: phases takes turns itself"),
+    (PHASES + "[{{from_state:1,method:{{name:rsst,ramp:2}}}}]", "method.phases, rsst: method.ramp=2 must be a"),
+    (PHASES + "[{{from_state:1,method:{{name:rsst,rampp:1}}}}]", "(did you mean method.ramp?)"),
+    (PHASES + "[{{from_state:1}}]", "must be a list of phases, each {from_state: S, method: {name: …"),
+    ("method=phases method.rewind=init", "method.rewind is not a key of this configuration (it is one of method=dense"),
     # keys that are not there: with + our schema says so, without it Hydra would
     ("+schedule.targt=0.5", "schedule.targt is not a key of this configuration (did you mean schedule.target?)"),
     ("schedule.targt=0.5", "schedule.targt is not a key of this configuration (did you mean schedule.target?)"),

@@ -57,3 +57,13 @@ ARCHITECTURES = Registry(
         "mamba": "prune.architectures.mamba:Mamba",
     },
 )
+
+ANALYSES = Registry(
+    "--only",
+    "prune.analyses",
+    {
+        "weights": "prune.analysis.weights:Weights",
+        "errors": "prune.analysis.errors:Errors",
+    },
+)
+"""What `prune analyse` can measure of a finished run, in the order in which it does."""

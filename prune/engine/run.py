@@ -181,7 +181,7 @@ class Run:
     def share(self, state: PruningState) -> None:
         """State 0 is finished: runs that have the same may take it over. Before it is saved, so that a kill loses nothing."""
         if state.run_memory or len(state.record):
-            method = self.job.config.method.name
+            method = self.job.method.of(0).options.name
             log.warning("method.name=%s acts in state 0 and should declare `changes_state_0`; state 0 is not shared", method)
             return
         self.job.sharing.publish(self.job.digests, self.progress)

@@ -53,6 +53,11 @@ class DenseDirectory:
         return self.path / "lock.json"
 
     @property
+    def submission(self) -> Path:
+        """Which job is to train it, where it has one (see `prune.sweep.submission`)."""
+        return self.path / "submission.json"
+
+    @property
     def pending(self) -> Path:
         """The rewind points that the run which trains it has kept for others so far."""
         return self.path / "pending.json"
@@ -118,7 +123,7 @@ def dense_directory(config: RunConfig) -> DenseDirectory | None:
     """
     if not config.share_dense or config.schedule.epochs_of(0) == 0:
         return None
-    if not METHODS.load(config.method.name)(config, config.method).shares_state_0:
+    if not METHODS.load(config.method.name)(config, config.method).of(0).shares_state_0:
         return None
     fixed = sha256_of(json.dumps(fixed_by(config), sort_keys=True, separators=(",", ":")))
     return DenseDirectory(Path(config.outputs) / config.name / FOLDER / fixed[:8], fixed)

@@ -20,7 +20,7 @@ from prune.config.secrets import SUBMISSION_ONLY, refuse_secrets
 from prune.engine.cell import Outcome, Task, run_cell
 from prune.engine.stop import Stop
 from prune.sweep.estimate import Estimate
-from prune.sweep.plan import make_plan, print_plan
+from prune.sweep.plan import make_plan, print_plan, trainers_first
 from prune.sweep.summary import print_failures, print_summary
 
 PREEMPTED = 130
@@ -56,7 +56,7 @@ def run_single(config: DictConfig) -> int:
             return 0
     except UserError as error:
         return complain(error)
-    return run_in_turn([parsed], Estimate([parsed]))
+    return run_in_turn([(parsed, ())], Estimate([parsed]))
 
 
 def launch_cells(
@@ -85,7 +85,7 @@ def launch_cells(
             _discard(folder)
             return 0
         if inline:
-            return run_in_turn([cell.config for cell in plan], Estimate.after(plan))
+            return run_in_turn([(cell.config, cell.share.points) for cell in trainers_first(plan)], Estimate.after(plan))
         from prune.sweep.dispatch import launch_sweep
 
         return launch_sweep(plan, executor)
@@ -124,18 +124,22 @@ def _discard(folder: str) -> None:
             parent.rmdir()
 
 
-def run_in_turn(configs: Sequence[RunConfig], epoch_ended: Callable[[], None] | None = None) -> int:
-    """Run cells one after the other and return the exit code. `epoch_ended` is called after each epoch of each.
+def run_in_turn(cells: Sequence[tuple[RunConfig, Sequence[str]]], epoch_ended: Callable[[], None] | None = None) -> int:
+    """Run cells one after the other and return the exit code.
+
+    Args:
+        cells: each with the rewind points that others want of the state 0 that they share with it.
+        epoch_ended: called after each epoch of each.
 
     A failing cell never stops the others. Being asked to stop does, also in a cell's last moments or between two cells.
     """
     outcomes: list[Outcome] = []
     with Stop() as between:
-        for config in configs:
-            outcomes.append(run_cell(config, Task(epoch_ended=epoch_ended)))
+        for config, points in cells:
+            outcomes.append(run_cell(config, Task(points, epoch_ended=epoch_ended)))
             if outcomes[-1].signals or between.requested:
                 break
-    return finish(outcomes, left_out=len(configs) - len(outcomes))
+    return finish(outcomes, left_out=len(cells) - len(outcomes))
 
 
 def finish(outcomes: Sequence[Outcome], left_out: int = 0) -> int:

@@ -47,6 +47,10 @@ class Share:
     trained_by: Path | None = None
 
 
+ALONE = Share()
+"""Of a cell whose state 0 is its own."""
+
+
 def shares(members: Sequence[Member]) -> list[Share]:
     """The part of each cell, in order. Reads the manifests of the shared states that there are."""
     directories = [dense_directory(member.config) for member in members]
@@ -54,16 +58,14 @@ def shares(members: Sequence[Member]) -> list[Share]:
     for number, directory in enumerate(directories):
         if directory is not None:
             groups.setdefault(directory.path, []).append(number)
-    found = [Share() for _ in members]
+    found = [ALONE for _ in members]
     for numbers in groups.values():
         directory = directories[numbers[0]]
         assert directory is not None
         points = tuple(dict.fromkeys(point for n in numbers for point in members[n].config.method.rewind_points))
         there = read_dense(directory)
         at_start = [n for n in numbers if members[n].in_state_0]
-        ready = [
-            n for n in at_start if isinstance(there, DenseState) and not there.lacks(members[n].config.method.rewind_points)
-        ]
+        ready = [n for n in at_start if _holds(there, members[n].config)]
         waiting = [n for n in at_start if n not in ready]
         # Whoever is at it goes on, else who has least to do.
         trainer = max(waiting, key=lambda n: (members[n].active, members[n].epochs_done), default=None)
@@ -74,3 +76,8 @@ def shares(members: Sequence[Member]) -> list[Share]:
             for n in waiting:
                 found[n] = replace(found[n], trained_by=members[trainer].path)
     return found
+
+
+def _holds(there: DenseState | str | None, config: RunConfig) -> bool:
+    """Whether a run can take its state 0 over, as far as the manifest tells."""
+    return isinstance(there, DenseState) and not there.lacks(config.method.rewind_points)

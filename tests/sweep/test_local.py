@@ -20,6 +20,7 @@ from prune.rundir.identity import run_directory
 from prune.sweep import local
 from prune.sweep.dispatch import _mark_queued
 from prune.sweep.local import LocalBackend
+from prune.sweep.plan import make_plan
 from tests.conftest import ENDLESS, TINY_RUN, Compose
 from tests.sweep.sweeps import LAUNCH, launch
 
@@ -114,9 +115,10 @@ def backend(compose_tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def start(backend: LocalBackend, compose_tiny: Compose, count: int) -> list[Any]:
     configs = [compose_tiny("hardware=local", "hardware.threads=null", f"seed={seed}") for seed in range(count)]
+    plan = make_plan(configs)
     for config in configs:
         _mark_queued(config, run_directory(config))
-    backend.submit([(config, run_directory(config)) for config in configs])
+    backend.submit(plan)
     jobs = backend.executor
     assert isinstance(jobs, Jobs)
     return jobs.started

@@ -16,6 +16,7 @@ SEED = 0
 
 SAMPLE = {
     "resume, killed": 10,
+    "adopt, shared": 6,
     "read, finished": 4,
     "read, killed": 4,
     "read, running": 4,
@@ -62,6 +63,13 @@ def test_every_file_of_a_run_is_among_the_cases(harness: Harness) -> None:
     assert files == set(harness.sweeps["finished"].files())
     assert {"checksums.json", "config.yaml", "checkpoints/last.pt", "checkpoints/state_02/run_memory.pt"} <= files
     assert isinstance(next(harness.kills()), Case)
+
+
+def test_every_file_of_a_shared_state_0_is_among_the_cases(harness: Harness) -> None:
+    points = {"rewind-init.safetensors", "rewind-epoch-001.safetensors"}
+    assert {case.file for case in harness.shared()} == {
+        "dense.json", "final.safetensors", "best.safetensors", "predictions.npz", *points,
+    }  # fmt: skip
 
 
 def test_the_page_has_a_row_for_every_group_and_command_and_none_went_wrong(harness: Harness) -> None:

@@ -1,0 +1,61 @@
+"""MixUp (Zhang et al. 2017, arXiv 1710.09412) and CutMix (Yun et al. 2019, arXiv 1905.04899) of a batch with itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from scipy.special import betaincinv  # type: ignore[import-untyped]
+from torch import Tensor
+
+from prune.data.recipe import MixOptions
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a batch of b images is mixed.
+
+    Attributes:
+        partners: (b), int64, a permutation: image i is mixed with image `partners[i]`. On the device of the images.
+        share: of each image that stays its own, in [0, 1]; its partner has the rest.
+        box: top, bottom, left and right of what CutMix takes from the partner; None: MixUp.
+    """
+
+    partners: Tensor
+    share: float
+    box: tuple[int, int, int, int] | None
+
+
+def draw_mix(options: MixOptions, images: int, size: tuple[int, int], generator: torch.Generator) -> Mix | None:
+    """How a batch is mixed; None: not at all. On the host.
+
+    The same numbers are drawn whatever comes of them. The share is drawn from Beta(alpha, alpha) by its inverse distribution
+    function, so one uniform number makes it. CutMix's box has the partner's share of the image and its centre anywhere;
+    what lies outside is cut off, and the share is what the box that is left leaves.
+    """
+    partners = torch.randperm(images, generator=generator)
+    mixed, switch, chance, down, across = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
+    if mixed >= options.prob:
+        return None
+    cut = switch < options.cutmix_share
+    alpha = options.cutmix if cut else options.mixup
+    share = float(betaincinv(alpha, alpha, chance))
+    if not cut:
+        return Mix(partners, share, None)
+    height, width = size
+    tall, wide = (int(length * math.sqrt(1 - share)) for length in size)
+    middle = int(down * height), int(across * width)
+    top, bottom = max(0, middle[0] - tall // 2), min(height, middle[0] + tall // 2)
+    left, right = max(0, middle[1] - wide // 2), min(width, middle[1] + wide // 2)
+    return Mix(partners, 1 - (bottom - top) * (right - left) / (height * width), (top, bottom, left, right))
+
+
+def mix_images(images: Tensor, mix: Mix) -> Tensor:
+    """Float images (b, c, h, w), mixed; they are written over."""
+    if mix.box is None:
+        return images.lerp_(images.index_select(0, mix.partners), 1 - mix.share)
+    top, bottom, left, right = mix.box
+    part = images[:, :, top:bottom, left:right]
+    part.copy_(part.index_select(0, mix.partners))
+    return images

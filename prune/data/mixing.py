@@ -45,9 +45,8 @@ def draw_mix(options: MixOptions, images: int, size: tuple[int, int], generator:
         return Mix(partners, share, None)
     height, width = size
     tall, wide = (int(length * math.sqrt(1 - share)) for length in size)
-    middle = int(down * height), int(across * width)
-    top, bottom = max(0, middle[0] - tall // 2), min(height, middle[0] + tall // 2)
-    left, right = max(0, middle[1] - wide // 2), min(width, middle[1] + wide // 2)
+    first, start = int(down * height) - tall // 2, int(across * width) - wide // 2
+    top, bottom, left, right = max(0, first), min(height, first + tall), max(0, start), min(width, start + wide)
     return Mix(partners, 1 - (bottom - top) * (right - left) / (height * width), (top, bottom, left, right))
 
 

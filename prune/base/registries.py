@@ -39,6 +39,11 @@ CRITERIA = Registry(
         "taylor": "prune.pruning.criteria.taylor:Taylor",
         "activation": "prune.pruning.criteria.activation:Activation",
         "random": "prune.pruning.criteria.random:Random",
+        "tp_fpgm": "prune.pruning.criteria.torch_pruning:FPGM",
+        "tp_hessian": "prune.pruning.criteria.torch_pruning:GroupHessian",
+        "tp_lamp": "prune.pruning.criteria.torch_pruning:LAMP",
+        "tp_magnitude": "prune.pruning.criteria.torch_pruning:GroupMagnitude",
+        "tp_taylor": "prune.pruning.criteria.torch_pruning:GroupTaylor",
     },
 )
 

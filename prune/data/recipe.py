@@ -1,4 +1,4 @@
-"""The recipe's section of the configuration: what is done to training images and labels. Plain arithmetic, no torch."""
+"""What a recipe does to training images and their labels: the keys. Plain arithmetic, no torch."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ class RandAugmentOptions(Section):
     ops: int = Field(0, ge=0, le=20, description="operations done to each image in turn; 0: off")
     magnitude: int = Field(9, ge=0, le=30, description="strength of all operations, of 30")
 
+    @property
+    def on(self) -> bool:
+        """Whether anything is done."""
+        return self.ops > 0
+
 
 class ErasingOptions(Section):
     """Random erasing (arXiv 1708.04896): a box of the image becomes the data set's mean colour."""
 
     prob: float = Field(0.0, ge=0, le=1, description="share of images in which a box is erased; 0: off")
 
-
-class RecipeConfig(Section):
-    """What is done to training images and labels, beyond the data set's own augmentation. All off by default."""
-
-    mix: MixOptions = MixOptions()
-    randaugment: RandAugmentOptions = RandAugmentOptions()
-    erasing: ErasingOptions = ErasingOptions()
+    @property
+    def on(self) -> bool:
+        """Whether any image loses a box."""
+        return self.prob > 0

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from prune.base.section import Section
-from prune.data.recipe import ErasingOptions, MixOptions, RandAugmentOptions
+from prune.data.recipe import ImageRecipe
 
 STATE_0 = "state0"
 """The teacher that is the run's own dense model, the best of state 0."""
@@ -41,16 +41,18 @@ class DistillationOptions(Section):
         """Where the teacher lies, if it is a file or folder and no name of timm's."""
         return Path(self.teacher) if self.teacher is not None and is_path(self.teacher) else None
 
+    @property
+    def of_timm(self) -> str | None:
+        """The teacher's name, if timm knows it by that."""
+        return None if self.teacher in (None, STATE_0) or self.path is not None else self.teacher
+
 
 def is_path(teacher: str) -> bool:
     """Whether a teacher is given as a place on disk: that has a separator, a name of timm's has none."""
     return os.sep in teacher
 
 
-class RecipeConfig(Section):
+class RecipeConfig(ImageRecipe):
     """How a state trains beyond its optimiser and the data set's own augmentation. All off by default."""
 
-    mix: MixOptions = MixOptions()
-    randaugment: RandAugmentOptions = RandAugmentOptions()
-    erasing: ErasingOptions = ErasingOptions()
     distillation: DistillationOptions = DistillationOptions()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +13,24 @@ from torch import Tensor
 from prune.base.errors import UserError
 from prune.base.seeding import generator
 from prune.data.base import SPLITS, DataFacts, Splits
+from prune.data.erasing import draw_boxes, erase
+from prune.data.mixing import MixedLabels, draw_mix, mix_images
 from prune.data.options import Augment
+from prune.data.recipe import NO_RECIPE, ImageRecipe
 
 Batch = tuple[Tensor, Tensor]
+"""Images and labels."""
 
 PADDING_LABEL = -1
 """Label of an image that only fills up an evaluation batch: it is never counted."""
+
+
+class TrainingBatch(NamedTuple):
+    """Images and labels, and the second labels of a batch whose images were mixed with each other."""
+
+    images: Tensor
+    labels: Tensor
+    mixed: MixedLabels | None = None
 
 
 class Loader(ABC):
@@ -28,9 +41,9 @@ class Loader(ABC):
     (seed, state, epoch, image), so an epoch can be entered at any step.
     """
 
-    def __init__(self, splits: Splits, facts: DataFacts, batch_size: int, seed: int, device: torch.device):
+    def __init__(self, splits: Splits, facts: DataFacts, batch_size: int, seed: int, device: torch.device, recipe: ImageRecipe):
         self.sizes = {name: len(splits.of(name)) for name in SPLITS}
-        self.batch_size, self.seed, self.device = batch_size, seed, device
+        self.batch_size, self.seed, self.device, self.recipe = batch_size, seed, device, recipe
         if batch_size > self.sizes["train"]:
             raise UserError(
                 f"optim.batch_size={batch_size} is larger than the training split, which has {self.sizes['train']} images."
@@ -70,12 +83,28 @@ class Loader(ABC):
         """The run is over: let go of what outlives a pass over the data."""
 
     @abstractmethod
-    def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
+    def training(self, state: int, epoch: int, start: int) -> Iterator[TrainingBatch]:
         """The epoch's augmented batches from step `start` on."""
 
     @abstractmethod
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
         """The given images of a split as they are."""
+
+    def _training_batch(self, images: Tensor, labels: Tensor, state: int, epoch: int, step: int) -> TrainingBatch:
+        """Augmented uint8 images, normalised, and what the recipe does to a whole batch: erasing, then mixing."""
+        images, size = self._normalise(images), (images.shape[2], images.shape[3])
+        if self.recipe.erasing.on:
+            draw = generator(self.seed, "erasing", state, epoch, step)
+            boxes = draw_boxes(self.recipe.erasing.prob, len(images), size, draw)
+            images = erase(images, boxes.to(self.device, non_blocking=True))
+        if not self.recipe.mix.on:
+            return TrainingBatch(images, labels)
+        mix = draw_mix(self.recipe.mix, len(images), size, generator(self.seed, "mix", state, epoch, step))
+        if mix is None:
+            return TrainingBatch(images, labels)
+        partners = mix.partners.to(self.device, non_blocking=True)
+        mixed = mix_images(images, partners, mix)
+        return TrainingBatch(mixed, labels, MixedLabels(labels.index_select(0, partners), mix.share))
 
     def _normalise(self, images: Tensor) -> Tensor:
         """uint8 → (x/255 - mean)/std."""
@@ -89,20 +118,39 @@ class ResidentLoader(Loader):
     cropping them is then one indexing.
     """
 
-    def __init__(self, splits: Splits, facts: DataFacts, batch_size: int, seed: int, device: torch.device, augment: Augment):
-        super().__init__(splits, facts, batch_size, seed, device)
+    def __init__(
+        self,
+        splits: Splits,
+        facts: DataFacts,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        augment: Augment,
+        recipe: ImageRecipe = NO_RECIPE,
+    ):
+        super().__init__(splits, facts, batch_size, seed, device, recipe)
         self.augment, padding = augment, augment.crop_padding
         self._crops = all_crops(splits.of("train").images, padding, device)
         self._images = {name: torch.from_numpy(splits.of(name).images).to(device) for name in ("val", "test")}
         self._images["train"] = self._crops[:, :, padding, padding]
         self._labels = {name: torch.from_numpy(splits.of(name).labels).to(device) for name in SPLITS}
+        self._randaugment = None
+        if recipe.randaugment.on:
+            from prune.data.randaugment import RandAugment
 
-    def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
+            height, width = splits.of("train").images.shape[2:]
+            self._randaugment = RandAugment(recipe.randaugment, (height, width), device)
+
+    def training(self, state: int, epoch: int, start: int) -> Iterator[TrainingBatch]:
         order = self.order(state, epoch).to(self.device)
         for step in range(start, len(order)):
             draw = generator(self.seed, "augment", state, epoch, step)
             images = augment_batch(self._crops, order[step], self.augment, draw)
-            yield self._normalise(images), self._labels["train"].index_select(0, order[step])
+            if self._randaugment is not None:
+                draw = generator(self.seed, "randaugment", state, epoch, step)
+                images = self._randaugment(images, self._randaugment.draw(len(images), draw))
+            labels = self._labels["train"].index_select(0, order[step])
+            yield self._training_batch(images, labels, state, epoch, step)
 
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
         for batch in batches:

@@ -17,7 +17,7 @@ class Mix:
     """How a batch of b images is mixed.
 
     Attributes:
-        partners: (b), int64, a permutation: image i is mixed with image `partners[i]`. On the device of the images.
+        partners: (b), int64, a permutation: image i is mixed with image `partners[i]`. On the host.
         share: of each image that stays its own, in [0, 1]; its partner has the rest.
         box: top, bottom, left and right of what CutMix takes from the partner; None: MixUp.
     """
@@ -25,6 +25,14 @@ class Mix:
     partners: Tensor
     share: float
     box: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True)
+class MixedLabels:
+    """The labels (b), int64, that the images of a mixed batch have besides their own, and their own's share."""
+
+    labels: Tensor
+    share: float
 
 
 def draw_mix(options: MixOptions, images: int, size: tuple[int, int], generator: torch.Generator) -> Mix | None:
@@ -50,11 +58,11 @@ def draw_mix(options: MixOptions, images: int, size: tuple[int, int], generator:
     return Mix(partners, 1 - (bottom - top) * (right - left) / (height * width), (top, bottom, left, right))
 
 
-def mix_images(images: Tensor, mix: Mix) -> Tensor:
-    """Float images (b, c, h, w), mixed; they are written over."""
+def mix_images(images: Tensor, partners: Tensor, mix: Mix) -> Tensor:
+    """Float images (b, c, h, w), mixed; they are written over. `partners`: those of `mix`, on the device of the images."""
     if mix.box is None:
-        return images.lerp_(images.index_select(0, mix.partners), 1 - mix.share)
+        return images.lerp_(images.index_select(0, partners), 1 - mix.share)
     top, bottom, left, right = mix.box
     part = images[:, :, top:bottom, left:right]
-    part.copy_(part.index_select(0, mix.partners))
+    part.copy_(part.index_select(0, partners))
     return images

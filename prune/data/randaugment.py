@@ -38,6 +38,10 @@ VARIANTS: tuple[Variant, ...] = (
 """In the order in which a batch is sorted: what one kernel does lies together."""
 
 
+PLACES = torch.tensor([[VARIANTS.index((name, s if name in SIGNED else 1)) for s in (1, -1)] for name in (*SIGNED, *UNSIGNED)])
+"""By operation and direction, the place in `VARIANTS`."""
+
+
 @dataclass(frozen=True)
 class RandAugmentDraw:
     """What happens to a batch of b images in each of the rounds.
@@ -53,17 +57,6 @@ class RandAugmentDraw:
     counts: list[list[int]]
 
 
-def draw(options: RandAugmentOptions, images: int, generator: torch.Generator) -> RandAugmentDraw:
-    """Operations for a batch: each of the fourteen equally likely, each direction too. On the host."""
-    names = (*SIGNED, *UNSIGNED)
-    place = torch.tensor([[VARIANTS.index((n, s if n in SIGNED else 1)) for s in (1, -1)] for n in names])
-    drawn = torch.randint(len(names), (options.ops, images), generator=generator)
-    signs = torch.randint(2, (options.ops, images), generator=generator)
-    variants, order = place[drawn, signs].sort(dim=1, stable=True)
-    counts = [torch.bincount(row, minlength=len(VARIANTS)).tolist() for row in variants]
-    return RandAugmentDraw(order, variants, counts)
-
-
 class RandAugment:
     """Does what was drawn, for images of one size: torchvision's results with a few kernels a batch instead of some an image.
 
@@ -72,11 +65,21 @@ class RandAugment:
     """
 
     def __init__(self, options: RandAugmentOptions, size: tuple[int, int], device: torch.device):
+        self._rounds, self._device = options.ops, device
         self._strengths = {name: strength(name, options.magnitude, size) for name in (*SIGNED, *UNSIGNED)}
         moves = [self._source(variant, size) for variant in VARIANTS if variant[0] in MOVES]
         values = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
         tables = [self._apply(variant, values).flatten() for variant in VARIANTS if variant[0] in TABLES]
         self._moves, self._tables = torch.stack(moves).to(device), torch.stack(tables).to(device)
+
+    def draw(self, images: int, generator: torch.Generator) -> RandAugmentDraw:
+        """Operations for a batch: each of the fourteen equally likely, each direction too."""
+        drawn = torch.randint(len(PLACES), (self._rounds, images), generator=generator)
+        signs = torch.randint(2, (self._rounds, images), generator=generator)
+        variants, order = PLACES[drawn, signs].sort(dim=1, stable=True)
+        counts = [torch.bincount(row, minlength=len(VARIANTS)).tolist() for row in variants]
+        order, variants = (tensor.to(self._device, non_blocking=True) for tensor in (order, variants))
+        return RandAugmentDraw(order, variants, counts)
 
     def __call__(self, images: Tensor, draw: RandAugmentDraw) -> Tensor:
         """uint8 (b, 1 or 3, h, w) → the same shape; `images` is written over."""

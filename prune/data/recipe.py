@@ -49,3 +49,14 @@ class ErasingOptions(Section):
     def on(self) -> bool:
         """Whether any image loses a box."""
         return self.prob > 0
+
+
+class ImageRecipe(Section):
+    """What is done to training images and labels, beyond the data set's own augmentation. All off by default."""
+
+    mix: MixOptions = MixOptions()
+    randaugment: RandAugmentOptions = RandAugmentOptions()
+    erasing: ErasingOptions = ErasingOptions()
+
+
+NO_RECIPE = ImageRecipe()

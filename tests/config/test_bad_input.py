@@ -72,6 +72,18 @@ TABLE = [
     ("method.pools=joint method.criterion=activation", "method.criterion=activation cannot be compared"),
     ("method.pools=joint method.targets=[neurons]", "so it needs method.targets=all, not [neurons]"),
     ("method.pools=joint method.scope=layer", "it needs method.scope=global"),
+    # recipes
+    ("recipe.mix.mixup=-0.1", "recipe.mix.mixup=-0.1 must be a number from 0 to 100"),
+    ("recipe.mix.prob=2", "recipe.mix.prob=2 must be a number from 0 to 1"),
+    ("recipe.mix.mixup=0.2 optim.batch_size=1", "so optim.batch_size must be at least 2"),
+    ("recipe.randaugment.magnitude=31", "recipe.randaugment.magnitude=31 must be a whole number from 0 to 30"),
+    ("recipe.erasing.prob=1.1", "recipe.erasing.prob=1.1 must be a number from 0 to 1"),
+    ("recipe.distillation.kind=firm", "recipe.distillation.kind=firm must be one of soft, hard"),
+    ("recipe.distillation.temperature=0", "recipe.distillation.temperature=0 must be a number above 0"),
+    ("recipe.distillation.teacher=./nowhere", "recipe.distillation.teacher: "),
+    ("recipe.distillation.teacher=resnet5", "recipe.distillation.teacher=resnet5: timm knows no model of that name"),
+    ("recipe.distillation.teacher=state0 schedule.epochs_first=0", "teacher=state0 would be an untrained model"),
+    ("recipe=heavy", "recipe=heavy must be one of deit, light, none"),
     # keys that are not there: with + our schema says so, without it Hydra would
     ("+schedule.targt=0.5", "schedule.targt is not a key of this configuration (did you mean schedule.target?)"),
     ("schedule.targt=0.5", "schedule.targt is not a key of this configuration (did you mean schedule.target?)"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from prune.data.randaugment import BINS, SIGNED, UNSIGNED, VARIANTS, RandAugment, draw, strength
+from prune.data.randaugment import BINS, SIGNED, UNSIGNED, VARIANTS, RandAugment, RandAugmentDraw, strength
 from prune.data.recipe import RandAugmentOptions
 
 CPU = torch.device("cpu")
@@ -23,6 +23,10 @@ def by_torchvision(image: Tensor, variant: int, magnitude: int) -> Tensor:
     table = strengths(BINS, *image.shape[-2:])
     by = 0.0 if table is None else float(table[magnitude]) * (sign if signed else 1)
     return theirs._apply_image_or_video_transform(image, name, by, interpolation=theirs.interpolation, fill=theirs._fill)
+
+
+def draw(ops: int, images: int, seed: int = 0) -> RandAugmentDraw:
+    return RandAugment(RandAugmentOptions(ops=ops), (8, 8), CPU).draw(images, torch.Generator().manual_seed(seed))
 
 
 def pictures(count: int, channels: int, size: tuple[int, int]) -> Tensor:
@@ -40,7 +44,7 @@ def pictures(count: int, channels: int, size: tuple[int, int]) -> Tensor:
 def test_it_is_torchvisions_image_by_image(channels: int, size: tuple[int, int], magnitude: int) -> None:
     options = RandAugmentOptions(ops=2, magnitude=magnitude)
     images = pictures(8 * len(VARIANTS), channels, size)
-    drawn = draw(options, len(images), torch.Generator().manual_seed(1))
+    drawn = draw(2, len(images))
     assert all(all(counts) for counts in drawn.counts), "each variant happens to some image"
     expected = images.clone()
     for order, variants in zip(drawn.order.tolist(), drawn.variants.tolist(), strict=True):
@@ -64,7 +68,7 @@ def test_the_operations_are_torchvisions() -> None:
 
 def test_each_operation_and_each_direction_is_equally_likely() -> None:
     total = 140_000
-    drawn = draw(RandAugmentOptions(ops=1), total, torch.Generator().manual_seed(0))
+    drawn = draw(1, total)
     counts = dict(zip(VARIANTS, drawn.counts[0], strict=True))
     assert sum(counts.values()) == total
     for (name, _), count in counts.items():
@@ -73,12 +77,12 @@ def test_each_operation_and_each_direction_is_equally_likely() -> None:
 
 
 def test_a_draw_sorts_the_images_by_what_happens_to_them() -> None:
-    drawn = draw(RandAugmentOptions(ops=3), 64, torch.Generator().manual_seed(0))
+    drawn = draw(3, 64)
     for order, variants, counts in zip(drawn.order, drawn.variants, drawn.counts, strict=True):
         assert sorted(order.tolist()) == list(range(64)) and variants.tolist() == sorted(variants.tolist())
         assert Counter(variants.tolist()) == {place: count for place, count in enumerate(counts) if count}
 
 
 def test_equal_generators_draw_the_same() -> None:
-    one, two = (draw(RandAugmentOptions(ops=2), 16, torch.Generator().manual_seed(5)) for _ in range(2))
+    one, two = (draw(2, 16, seed=5) for _ in range(2))
     assert torch.equal(one.order, two.order) and torch.equal(one.variants, two.variants) and one.counts == two.counts

@@ -14,7 +14,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from prune.base.registries import ARCHITECTURES, CRITERIA, DATASETS, METHODS
+from prune.base.registries import ANALYSES, ARCHITECTURES, CRITERIA, DATASETS, METHODS
 from prune.config import RunConfig, parse
 from prune.engine.cell import Outcome, run_cell
 
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def leave_the_process_as_found() -> Iterator[None]:
     """What a run or a test sets for the whole process must not reach the next test: registries, threads, precision."""
-    before = {registry: dict(registry.table) for registry in (ARCHITECTURES, CRITERIA, DATASETS, METHODS)}
+    before = {registry: dict(registry.table) for registry in (ANALYSES, ARCHITECTURES, CRITERIA, DATASETS, METHODS)}
     yield
     for registry, table in before.items():
         registry.table = table

@@ -10,7 +10,7 @@ from prune.config.describe import show
 from prune.config.hardware import READ_BY, HardwareConfig
 from prune.config.recipe import STATE_0
 from prune.config.schema import RunConfig
-from prune.pruning.options import ScoredOptions, rewind_epoch
+from prune.pruning.options import MethodOptions, ScoredOptions, rewind_epoch
 
 
 def cross_check(config: RunConfig) -> None:
@@ -19,7 +19,9 @@ def cross_check(config: RunConfig) -> None:
     _check_schedule(config)
     _check_optimiser(config)
     _check_recipe(config)
-    _check_ranking(config)
+    for part in config.method.parts:
+        _check_ranking(config, part)
+    config.budgets()  # raises where a kind is unknown or an explicit floor does not fit
     _check_hardware(config)
     METHODS.load(config.method.name).check(config, config.method)
 
@@ -93,8 +95,7 @@ def _check_hardware(config: RunConfig) -> None:
         )
 
 
-def _check_ranking(config: RunConfig) -> None:
-    method = config.method
+def _check_ranking(config: RunConfig, method: MethodOptions) -> None:
     scored = method if isinstance(method, ScoredOptions) else None
     criterion = None if scored is None else CRITERIA.load(scored.criterion)
     if method.pools == "joint":
@@ -110,5 +111,4 @@ def _check_ranking(config: RunConfig) -> None:
         if method.scope == "layer":
             raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
     if criterion is not None:
-        criterion.check(config)
-    config.budgets()  # raises where a kind is unknown or an explicit floor does not fit
+        criterion.check(config.with_method(method))

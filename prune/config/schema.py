@@ -16,7 +16,7 @@ from prune.config.optim import OptimConfig
 from prune.config.recipe import RecipeConfig
 from prune.data.options import DatasetOptions
 from prune.pruning.budget import StateBudget, budgets
-from prune.pruning.options import MethodOptions
+from prune.pruning.options import CommonOptions
 from prune.pruning.schedule import ScheduleOptions
 
 
@@ -72,7 +72,7 @@ class RunConfig(Section):
     plan: bool = Field(False, description="only show what would run")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
     model: Annotated[SerializeAsAny[ModelOptions], _options_of("model")]
-    method: Annotated[SerializeAsAny[MethodOptions], _options_of("method")]
+    method: Annotated[SerializeAsAny[CommonOptions], _options_of("method")]
     schedule: ScheduleOptions
     optim: OptimConfig
     recipe: RecipeConfig = RecipeConfig()
@@ -84,6 +84,10 @@ class RunConfig(Section):
         """The dense model. `classes` is needed when only the data itself tells them (image_folder)."""
         dataset = self.dataset
         return make_architecture(self.model, dataset.size, dataset.channels, classes or dataset.classes or 0)
+
+    def with_method(self, method: CommonOptions) -> RunConfig:
+        """The same with another method."""
+        return self.model_copy(update={"method": method})
 
     def budgets(self) -> list[StateBudget]:
         """What each state may keep.

@@ -14,15 +14,13 @@ from prune.data.recipe import MixOptions
 
 @dataclass(frozen=True)
 class Mix:
-    """How a batch of b images is mixed.
+    """How a batch of images is mixed.
 
     Attributes:
-        partners: (b), int64, a permutation: image i is mixed with image `partners[i]`. On the host.
         share: of each image that stays its own, in [0, 1]; its partner has the rest.
         box: top, bottom, left and right of what CutMix takes from the partner; None: MixUp.
     """
 
-    partners: Tensor
     share: float
     box: tuple[int, int, int, int] | None
 
@@ -35,8 +33,8 @@ class MixedLabels:
     share: float
 
 
-def draw_mix(options: MixOptions, images: int, size: tuple[int, int], generator: torch.Generator) -> Mix | None:
-    """How a batch is mixed; None: not at all. On the host.
+def draw_mix(options: MixOptions, images: int, size: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Mix | None]:
+    """Whom each image is mixed with, a permutation (images), int64; and how, None: not at all. On the host.
 
     The same numbers are drawn whatever comes of them. The share is drawn from Beta(alpha, alpha) by its inverse distribution
     function, so one uniform number makes it. CutMix's box has the partner's share of the image and its centre anywhere;
@@ -45,21 +43,22 @@ def draw_mix(options: MixOptions, images: int, size: tuple[int, int], generator:
     partners = torch.randperm(images, generator=generator)
     mixed, switch, chance, down, across = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
     if mixed >= options.prob:
-        return None
+        return partners, None
     cut = switch < options.cutmix_share
     alpha = options.cutmix if cut else options.mixup
     share = float(betaincinv(alpha, alpha, chance))
     if not cut:
-        return Mix(partners, share, None)
+        return partners, Mix(share, None)
     height, width = size
     tall, wide = (int(length * math.sqrt(1 - share)) for length in size)
     first, start = int(down * height) - tall // 2, int(across * width) - wide // 2
     top, bottom, left, right = max(0, first), min(height, first + tall), max(0, start), min(width, start + wide)
-    return Mix(partners, 1 - (bottom - top) * (right - left) / (height * width), (top, bottom, left, right))
+    share = 1 - (bottom - top) * (right - left) / (height * width)
+    return partners, Mix(share, (top, bottom, left, right))
 
 
 def mix_images(images: Tensor, partners: Tensor, mix: Mix) -> Tensor:
-    """Float images (b, c, h, w), mixed; they are written over. `partners`: those of `mix`, on the device of the images."""
+    """Float images (b, c, h, w), each mixed with image `partners[i]`; they are written over."""
     if mix.box is None:
         return images.lerp_(images.index_select(0, partners), 1 - mix.share)
     top, bottom, left, right = mix.box

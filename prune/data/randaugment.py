@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 from torchvision.transforms.v2 import functional as F
 
+from prune.data.operations import MOVES, SIGNED, TABLES, UNSIGNED, VARIANTS, Variant
 from prune.data.recipe import RandAugmentOptions
 
 BINS = 31
 """Strengths from none to full, of which `magnitude` is one."""
-
-SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Contrast", "Color", "Sharpness")
-"""Operations with a direction, drawn with it."""
-
-UNSIGNED = ("Posterize", "Solarize", "AutoContrast", "Equalize", "Identity")
-
-MOVES = SIGNED[:5]
-"""Operations that fetch each pixel from elsewhere in the image, wherever that is for every image of this size."""
-
-TABLES = ("Brightness", "Posterize", "Solarize")
-"""Operations that give each value of a pixel another, whatever the image."""
-
-Variant = tuple[str, int]
-"""An operation, and its direction: 1 or -1."""
-
-VARIANTS: tuple[Variant, ...] = (
-    *((name, sign) for name in MOVES for sign in (1, -1)),
-    ("Brightness", 1), ("Brightness", -1), ("Posterize", 1), ("Solarize", 1),
-    *((name, sign) for name in ("Contrast", "Color", "Sharpness") for sign in (1, -1)),
-    ("AutoContrast", 1), ("Equalize", 1), ("Identity", 1),
-)  # fmt: skip
-"""In the order in which a batch is sorted: what one kernel does lies together."""
-
-
-PLACES = torch.tensor([[VARIANTS.index((name, s if name in SIGNED else 1)) for s in (1, -1)] for name in (*SIGNED, *UNSIGNED)])
-"""By operation and direction, the place in `VARIANTS`."""
-
-
-@dataclass(frozen=True)
-class RandAugmentDraw:
-    """What happens to a batch of b images in each of the rounds.
-
-    Attributes:
-        order: (rounds, b), int64: the images, sorted by the variant that they get. On the device of the images.
-        variants: (rounds, b), int64: those variants, as places in `VARIANTS`; rising. On the device of the images.
-        counts: by round and variant, how many images get it. On the host, so that no kernel has to be waited for.
-    """
-
-    order: Tensor
-    variants: Tensor
-    counts: list[list[int]]
 
 
 class RandAugment:
@@ -65,26 +24,21 @@ class RandAugment:
     """
 
     def __init__(self, options: RandAugmentOptions, size: tuple[int, int], device: torch.device):
-        self._rounds, self._device = options.ops, device
         self._strengths = {name: strength(name, options.magnitude, size) for name in (*SIGNED, *UNSIGNED)}
         moves = [self._source(variant, size) for variant in VARIANTS if variant[0] in MOVES]
         values = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
         tables = [self._apply(variant, values).flatten() for variant in VARIANTS if variant[0] in TABLES]
         self._moves, self._tables = torch.stack(moves).to(device), torch.stack(tables).to(device)
 
-    def draw(self, images: int, generator: torch.Generator) -> RandAugmentDraw:
-        """Operations for a batch: each of the fourteen equally likely, each direction too."""
-        drawn = torch.randint(len(PLACES), (self._rounds, images), generator=generator)
-        signs = torch.randint(2, (self._rounds, images), generator=generator)
-        variants, order = PLACES[drawn, signs].sort(dim=1, stable=True)
-        counts = [torch.bincount(row, minlength=len(VARIANTS)).tolist() for row in variants]
-        order, variants = (tensor.to(self._device, non_blocking=True) for tensor in (order, variants))
-        return RandAugmentDraw(order, variants, counts)
+    def __call__(self, images: Tensor, order: Tensor, variants: Tensor, counts: list[list[int]]) -> Tensor:
+        """uint8 (b, 1 or 3, h, w) → the same shape; `images` is written over.
 
-    def __call__(self, images: Tensor, draw: RandAugmentDraw) -> Tensor:
-        """uint8 (b, 1 or 3, h, w) → the same shape; `images` is written over."""
-        for order, variants, counts in zip(draw.order, draw.variants, draw.counts, strict=True):
-            images = self._round(images, order, variants, counts)
+        Args:
+            order, variants, counts: what `draw_operations` gives, the tensors on the device of the images. As the host knows
+                the counts, no kernel has to be waited for.
+        """
+        for of_round in zip(order, variants, counts, strict=True):
+            images = self._round(images, *of_round)
         return images
 
     def _round(self, images: Tensor, order: Tensor, variants: Tensor, counts: list[int]) -> Tensor:

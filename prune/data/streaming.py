@@ -21,8 +21,10 @@ from prune.base.seeding import derive, generator
 from prune.base.text import printable
 from prune.base.trouble import WORKER, first_line
 from prune.data.base import SPLITS, DataFacts, FileSplit, Splits
+from prune.data.draws import draw_recipe, upload
 from prune.data.folder import FolderAugment, ImageFolderOptions
 from prune.data.loading import Batch, Loader, TrainingBatch
+from prune.data.operations import draw_operations
 from prune.data.randaugment import RandAugment
 from prune.data.recipe import NO_RECIPE, ImageRecipe
 from prune.data.workers import Leash, errors_wait_their_turn
@@ -48,7 +50,7 @@ class DecodedImages(Dataset[Any]):
         recipe: ImageRecipe = NO_RECIPE,
     ):
         self.split, self.options = split, options
-        self._randaugment = None
+        self._rounds, self._randaugment = recipe.randaugment.ops, None
         if recipe.randaugment.on:
             self._randaugment = RandAugment(recipe.randaugment, options.size, torch.device("cpu"))
 
@@ -67,8 +69,8 @@ class DecodedImages(Dataset[Any]):
         image = _augment(image, size, self.options.augment, derive(seed, "augment", *at, index))
         pixels = F.pil_to_tensor(image)
         if self._randaugment is not None:
-            draw = self._randaugment.draw(1, generator(seed, "randaugment", *at, index))
-            pixels = self._randaugment(pixels[None], draw)[0]
+            draw = generator(seed, "randaugment", *at, index)
+            pixels = self._randaugment(pixels[None], *draw_operations(self._rounds, 1, draw))[0]
         return pixels, int(self.split.labels[index])
 
 
@@ -141,6 +143,7 @@ class StreamingLoader(Loader):
         recipe: ImageRecipe = NO_RECIPE,
     ):
         super().__init__(splits, facts, batch_size, seed, device, recipe)
+        self._size = options.size
         self.streams = {name: Stream(splits.of(name), options, workers, device, recipe) for name in SPLITS}
 
     def close(self) -> None:
@@ -152,8 +155,12 @@ class StreamingLoader(Loader):
         batches: list[list[Key]] = [
             [(index, draw_from) for index in batch] for batch in self.order(state, epoch)[start:].tolist()
         ]
-        for step, (images, labels) in enumerate(self._batches("train", batches), start):
-            yield self._training_batch(images, labels, state, epoch, step)
+        drawn = [
+            draw_recipe(self.recipe, self.batch_size, self._size, self.seed, (state, epoch, step))
+            for step in range(start, self.steps_per_epoch)
+        ]
+        for (images, labels), draws in zip(self._batches("train", batches), upload(drawn, self.device), strict=True):
+            yield self._training_batch(images, labels, draws)
 
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
         for images, labels in self._batches(split, [[(index, None) for index in batch.tolist()] for batch in batches]):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prune.base.errors import TrainingFailed
-from prune.base.seeding import derive, seed_default_generator
+from prune.base.seeding import derive, seed_default_generators
 from prune.config.optim import learning_rate
 from prune.engine.loss import LossTerm, compute_gradients
 from prune.engine.optim import set_learning_rate
@@ -72,7 +72,7 @@ def train_epoch(
     for offset, batch in enumerate(loader.training(training.index, epoch, start)):
         step = start + offset
         position = epoch * steps + step
-        seed_default_generator(derive(config.seed, "dropout", training.index, epoch, step), training.device)
+        seed_default_generators(derive(config.seed, "dropout", training.index, epoch, step), training.device)
         training.lr = lr_at(training, position)
         set_learning_rate(optimizer, training.lr)
         # A loss term may look at the model, and differentiate the logits, as at timm's own.

@@ -59,11 +59,11 @@ def test_a_mixed_batch_has_its_partners_pixels_and_labels(make: Any) -> None:
     kinds = set()
     for step, (before, after) in enumerate(zip(plain, found, strict=True)):
         size = before.images.shape[2:]
-        mix = draw_mix(MIXED.mix, len(before.images), (size[0], size[1]), generator(0, "mix", 2, 1, step))
+        partners, mix = draw_mix(MIXED.mix, len(before.images), (size[0], size[1]), generator(0, "mix", 2, 1, step))
         assert mix is not None and after.mixed is not None and after.mixed.share == mix.share
         kinds.add(mix.box is None)
-        assert torch.equal(after.labels, before.labels) and torch.equal(after.mixed.labels, before.labels[mix.partners])
-        own, other = before.images, before.images[mix.partners]
+        assert torch.equal(after.labels, before.labels) and torch.equal(after.mixed.labels, before.labels[partners])
+        own, other = before.images, before.images[partners]
         if mix.box is None:
             assert torch.allclose(after.images, mix.share * own + (1 - mix.share) * other, rtol=0, atol=1e-5)
         else:

@@ -69,7 +69,7 @@ class PruningState(Training):
             loader=loader,
             device=device,
             index=index,
-            epochs=config.schedule.epochs_of(index),
+            epochs=config.epochs_of(index),
             forward=forward,
         )
         self.alive, self.structure = alive, architecture.structure

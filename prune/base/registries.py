@@ -64,6 +64,8 @@ ANALYSES = Registry(
     {
         "weights": "prune.analysis.weights:Weights",
         "errors": "prune.analysis.errors:Errors",
+        "similarity": "prune.analysis.similarity:Similarity",
+        "redundancy": "prune.analysis.redundancy:Redundancy",
     },
 )
 """What `prune analyse` can measure of a finished run, in the order in which it does."""

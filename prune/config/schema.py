@@ -89,6 +89,14 @@ class RunConfig(Section):
         """The same with another method."""
         return self.model_copy(update={"method": method})
 
+    def epochs_of(self, state: int) -> int:
+        """Epochs of a state: the schedule's, unless the method has other ones."""
+        return self.method.epochs(self.schedule, state)
+
+    def epochs_before(self, state: int) -> int:
+        """Epochs of all states before a state; with the number of states, those of the whole run."""
+        return sum(self.epochs_of(earlier) for earlier in range(state))
+
     def budgets(self) -> list[StateBudget]:
         """What each state may keep.
 

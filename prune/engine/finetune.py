@@ -69,7 +69,7 @@ def finetune(model: nn.Module, run: str | Path, state: int | None = None, epochs
         loader=loader,
         device=device,
         index=index,
-        epochs=config.schedule.epochs_of(index) if epochs is None else epochs,
+        epochs=config.epochs_of(index) if epochs is None else epochs,
         teacher=Teachers(config, directory, facts, device).of(index),
     )
     return _train(training)

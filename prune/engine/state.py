@@ -71,7 +71,7 @@ class PruningState(Training):
             loader=loader,
             device=device,
             index=index,
-            epochs=config.schedule.epochs_of(index),
+            epochs=config.epochs_of(index),
             teacher=teacher,
             forward=forward,
         )

@@ -23,6 +23,7 @@ METHODS = Registry(
     "prune.methods",
     {
         "dense": "prune.methods.dense:Dense",
+        "phases": "prune.methods.phases:Phases",
         "refill": "prune.methods.refill:Refill",
         "rsst": "prune.methods.rsst:RSST",
     },
@@ -63,6 +64,8 @@ ANALYSES = Registry(
     {
         "weights": "prune.analysis.weights:Weights",
         "errors": "prune.analysis.errors:Errors",
+        "similarity": "prune.analysis.similarity:Similarity",
+        "redundancy": "prune.analysis.redundancy:Redundancy",
     },
 )
 """What `prune analyse` can measure of a finished run, in the order in which it does."""

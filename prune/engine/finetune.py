@@ -13,6 +13,7 @@ from prune.config.schema import RunConfig
 from prune.engine.device import use_device
 from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.loaders import load_data
+from prune.engine.teacher import Teachers
 from prune.engine.training import Training
 from prune.rundir.directory import RunDirectory
 
@@ -69,7 +70,8 @@ def finetune(model: nn.Module, run: str | Path, state: int | None = None, epochs
         loader=loader,
         device=device,
         index=index,
-        epochs=config.schedule.epochs_of(index) if epochs is None else epochs,
+        epochs=config.epochs_of(index) if epochs is None else epochs,
+        teacher=Teachers(config, directory, facts, device).of(index),
     )
     return _train(training)
 

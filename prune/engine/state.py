@@ -18,6 +18,7 @@ from prune.data.loading import Loader
 from prune.engine import memory, optim
 from prune.engine.evaluate import autocast
 from prune.engine.record import Record
+from prune.engine.teacher import Teacher
 from prune.engine.training import Training
 from prune.pruning.budget import StateBudget
 from prune.pruning.compact import compact, silenced
@@ -37,6 +38,7 @@ class PruningState(Training):
         index: s.
         alive: the units that the model has.
         structure: the dense model's groups.
+        options: the method's, as they hold in this state.
         budget: what this state may keep.
         marked: the keep set that will remain once the marked units are removed; None when none are marked.
         record: this state's own columns of states.jsonl.
@@ -59,6 +61,7 @@ class PruningState(Training):
         loader: Loader,
         rewind_points: RewindPoints,
         device: torch.device,
+        teacher: Teacher | None = None,
         forward: Any = None,
     ):
         super().__init__(
@@ -68,10 +71,12 @@ class PruningState(Training):
             loader=loader,
             device=device,
             index=index,
-            epochs=config.schedule.epochs_of(index),
+            epochs=config.epochs_of(index),
+            teacher=teacher,
             forward=forward,
         )
         self.alive, self.structure = alive, architecture.structure
+        self.options = config.method.in_state(index)
         self.budget, self.rewind_points = budget, rewind_points
         self.marked: KeepSet | None = None
         self.record = Record()
@@ -93,7 +98,7 @@ class PruningState(Training):
         Raises:
             UserError: if the method's configuration has no criterion, or the criterion gives scores that cannot be ranked.
         """
-        method = self.config.method
+        method = self.options
         if not isinstance(method, ScoredOptions):
             raise UserError(
                 f"method.name={method.name} has no key `criterion`: its options must be ScoredOptions to score by one."
@@ -113,7 +118,7 @@ class PruningState(Training):
         Raises:
             UserError: for scores of the wrong groups or lengths, or that are not finite.
         """
-        method = self.config.method
+        method = self.options
         check_scores(scores, self.alive, f"method.name={method.name}")
         if method.pools == "joint":
             return rank_joint(scores, self.alive, self.structure, self.budget)
@@ -139,7 +144,7 @@ class PruningState(Training):
                 one must be among the options' `rewind_points`, so that they are kept when the run passes them. `reinit` is no
                 point: a dense model is drawn afresh, seeded by run and state, never with pretrained weights, and sliced.
         """
-        point = self.config.method.rewind if to is None else to
+        point = self.options.rewind if to is None else to
         if point == "none":
             return
         dense = KeepSet.dense(self.structure)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prune.base.files import read_json
-from prune.engine import epoch
+from prune.engine import loss
 from prune.engine.deterministic import Strictly, set_deterministic, telling
 from prune.rundir.checkpoint import read_tensors
 from tests.engine.runs import RunTiny, finished
@@ -93,13 +93,13 @@ def test_a_run_says_which_operation_has_none_and_computes_the_same(run_tiny: Run
     usual = finished(run_tiny("method=dense", "name=usual"))
     assert not read_json(usual.status).get("flags")
     assert read_json(usual.status)["starts"][0]["deterministic"] is True
-    real = epoch.logits_and_loss
+    real = loss.logits_and_loss
 
     def with_put(*arguments: object) -> tuple[Tensor, Tensor]:
-        logits, loss = real(*arguments)  # type: ignore[arg-type]
-        return logits, loss + put()[0]
+        logits, mean = real(*arguments)  # type: ignore[arg-type]
+        return logits, mean + put()[0]
 
-    monkeypatch.setattr(epoch, "logits_and_loss", with_put)
+    monkeypatch.setattr(loss, "logits_and_loss", with_put)
     other = finished(run_tiny("method=dense", "name=other"))
     [flag] = read_json(other.status)["flags"]
     assert "but put_ has no deterministic kernel here" in flag

@@ -100,7 +100,7 @@ def test_a_family_of_the_package_s_own_is_pruned_and_reported(python: Path, tmp_
 
 
 def test_torch_prunings_importances_rank(python: Path, tmp_path: Path) -> None:
-    result = launch(python, tmp_path, "method=refill", "method.criterion=tp_lamp")
+    result = launch(python, tmp_path, "method=refill", "method.criterion=graph_lamp")
     assert result.returncode == 0, result.stderr
     assert read_jsonl(only_run(tmp_path) / "states.jsonl")[-1]["kept"] == {"heads": 2, "neurons": 19}
 
@@ -171,7 +171,8 @@ def test_a_method_without_its_file_and_a_file_without_its_method(python: Path, t
     without_method = launch(python, tmp_path, "--config-dir", str(groups.parent), "method=moving")
     assert without_method.returncode == 1
     assert (
-        "method.name='moving' is not known; choose one of dense, movement, refill, rsst (an installed" in without_method.stderr
+        "method.name='moving' is not known; choose one of dense, movement, phases, refill, rsst (an installed"
+        in without_method.stderr
     )
     yaml = next((python.parent.parent / "lib").glob("python3*/site-packages/my_pruning/conf/method/movement.yaml"))
     text = yaml.read_text()

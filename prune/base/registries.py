@@ -23,6 +23,7 @@ METHODS = Registry(
     "prune.methods",
     {
         "dense": "prune.methods.dense:Dense",
+        "phases": "prune.methods.phases:Phases",
         "refill": "prune.methods.refill:Refill",
         "rsst": "prune.methods.rsst:RSST",
     },
@@ -39,6 +40,11 @@ CRITERIA = Registry(
         "taylor": "prune.pruning.criteria.taylor:Taylor",
         "activation": "prune.pruning.criteria.activation:Activation",
         "random": "prune.pruning.criteria.random:Random",
+        "tp_fpgm": "prune.pruning.criteria.torch_pruning:FPGM",
+        "tp_hessian": "prune.pruning.criteria.torch_pruning:GroupHessian",
+        "tp_lamp": "prune.pruning.criteria.torch_pruning:LAMP",
+        "tp_magnitude": "prune.pruning.criteria.torch_pruning:GroupMagnitude",
+        "tp_taylor": "prune.pruning.criteria.torch_pruning:GroupTaylor",
     },
 )
 
@@ -51,3 +57,17 @@ ARCHITECTURES = Registry(
         "mamba": "prune.architectures.mamba:Mamba",
     },
 )
+
+ANALYSES = Registry(
+    "--only",
+    "prune.analyses",
+    {
+        "weights": "prune.analysis.weights:Weights",
+        "errors": "prune.analysis.errors:Errors",
+        "similarity": "prune.analysis.similarity:Similarity",
+        "redundancy": "prune.analysis.redundancy:Redundancy",
+        "sensitivity": "prune.analysis.sensitivity:Sensitivity",
+        "importance": "prune.analysis.importance:Importance",
+    },
+)
+"""What `prune analyse` can measure of a finished run, in the order in which it does."""

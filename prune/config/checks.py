@@ -8,8 +8,9 @@ from prune.base.errors import UserError
 from prune.base.registries import CRITERIA, METHODS
 from prune.config.describe import show
 from prune.config.hardware import READ_BY, HardwareConfig
+from prune.config.recipe import STATE_0
 from prune.config.schema import RunConfig
-from prune.pruning.options import ScoredOptions, rewind_epoch
+from prune.pruning.options import MethodOptions, ScoredOptions, rewind_epoch
 
 
 def cross_check(config: RunConfig) -> None:
@@ -17,7 +18,10 @@ def cross_check(config: RunConfig) -> None:
     config.architecture().check()
     _check_schedule(config)
     _check_optimiser(config)
-    _check_ranking(config)
+    _check_recipe(config)
+    for part in config.method.parts:
+        _check_ranking(config, part)
+    config.budgets()  # raises where a kind is unknown or an explicit floor does not fit
     _check_hardware(config)
     METHODS.load(config.method.name).check(config, config.method)
 
@@ -57,6 +61,21 @@ def _check_optimiser(config: RunConfig) -> None:
         )
 
 
+def _check_recipe(config: RunConfig) -> None:
+    recipe, dataset = config.recipe, config.dataset
+    if recipe.mix.on and config.optim.batch_size < 2:
+        raise UserError(
+            "recipe.mix mixes the images of a batch with each other, so optim.batch_size must be at least 2, not 1."
+        )
+    if recipe.randaugment.on and dataset.channels not in (1, 3):
+        raise UserError(
+            f"recipe.randaugment works on images of 1 or 3 channels, not dataset.channels={dataset.channels}; set "
+            "recipe.randaugment.ops=0."
+        )
+    if recipe.distillation.teacher == STATE_0 and not config.schedule.epochs_of(0) and not config.model.pretrained:
+        raise UserError("recipe.distillation.teacher=state0 would be an untrained model, because schedule.epochs_first=0.")
+
+
 def _check_hardware(config: RunConfig) -> None:
     hardware = config.hardware
     for key, launchers in READ_BY.items():
@@ -76,8 +95,7 @@ def _check_hardware(config: RunConfig) -> None:
         )
 
 
-def _check_ranking(config: RunConfig) -> None:
-    method = config.method
+def _check_ranking(config: RunConfig, method: MethodOptions) -> None:
     scored = method if isinstance(method, ScoredOptions) else None
     criterion = None if scored is None else CRITERIA.load(scored.criterion)
     if method.pools == "joint":
@@ -93,5 +111,4 @@ def _check_ranking(config: RunConfig) -> None:
         if method.scope == "layer":
             raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
     if criterion is not None:
-        criterion.check(config)
-    config.budgets()  # raises where a kind is unknown or an explicit floor does not fit
+        criterion.check(config.with_method(method))

@@ -13,9 +13,10 @@ from prune.base.registry import Registry
 from prune.base.section import Section
 from prune.config.hardware import HardwareConfig
 from prune.config.optim import OptimConfig
+from prune.config.recipe import RecipeConfig
 from prune.data.options import DatasetOptions
 from prune.pruning.budget import StateBudget, budgets
-from prune.pruning.options import MethodOptions
+from prune.pruning.options import CommonOptions
 from prune.pruning.schedule import ScheduleOptions
 
 
@@ -71,9 +72,10 @@ class RunConfig(Section):
     plan: bool = Field(False, description="only show what would run")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
     model: Annotated[SerializeAsAny[ModelOptions], _options_of("model")]
-    method: Annotated[SerializeAsAny[MethodOptions], _options_of("method")]
+    method: Annotated[SerializeAsAny[CommonOptions], _options_of("method")]
     schedule: ScheduleOptions
     optim: OptimConfig
+    recipe: RecipeConfig = RecipeConfig()
     hardware: HardwareConfig = HardwareConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     logger: LoggerConfig = LoggerConfig()
@@ -82,6 +84,18 @@ class RunConfig(Section):
         """The dense model. `classes` is needed when only the data itself tells them (image_folder)."""
         dataset = self.dataset
         return make_architecture(self.model, dataset.size, dataset.channels, classes or dataset.classes or 0)
+
+    def with_method(self, method: CommonOptions) -> RunConfig:
+        """The same with another method."""
+        return self.model_copy(update={"method": method})
+
+    def epochs_of(self, state: int) -> int:
+        """Epochs of a state: the schedule's, unless the method has other ones."""
+        return self.method.epochs(self.schedule, state)
+
+    def epochs_before(self, state: int) -> int:
+        """Epochs of all states before a state; with the number of states, those of the whole run."""
+        return sum(self.epochs_of(earlier) for earlier in range(state))
 
     def budgets(self) -> list[StateBudget]:
         """What each state may keep.

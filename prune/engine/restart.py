@@ -31,9 +31,10 @@ def begin_state(job: Job, progress: Progress, before: PruningState | None = None
         state.restore(progress.live)
         return state
     began = time.monotonic()
-    job.method.begin(state)
+    method = job.method.of(state.index)
+    method.begin(state)
     if state.index:
-        job.method.prune(state)
+        method.prune(state)
     _announce(state)
     state.seconds += time.monotonic() - began
     return state
@@ -106,7 +107,7 @@ def _announce(state: PruningState) -> None:
         " and ".join(f"{units} of {state.structure.units(kind)} {kind}" for kind, units in kept.items()),
         "" if state.marked is None else "; the others are marked until their removal",
     )
-    if state.config.method.min_per_block == "auto":
+    if state.options.min_per_block == "auto":
         bare = [kind for kind, budget in state.budget.kinds.items() if budget.floor == 0]
         if bare:
             log.warning(

@@ -8,15 +8,17 @@ import torch
 from torch import nn
 
 from prune.architectures.base import Architecture
+from prune.architectures.build import random_model
 from prune.architectures.group import TRAINING_FLOPS_PER_MAC
 from prune.base.errors import UserError
 from prune.base.registries import CRITERIA
-from prune.base.seeding import generator
+from prune.base.seeding import derive, generator
 from prune.config.schema import RunConfig
 from prune.data.loading import Loader
 from prune.engine import memory, optim
 from prune.engine.evaluate import autocast
 from prune.engine.record import Record
+from prune.engine.teacher import Teacher
 from prune.engine.training import Training
 from prune.pruning.budget import StateBudget
 from prune.pruning.compact import compact, silenced
@@ -36,6 +38,7 @@ class PruningState(Training):
         index: s.
         alive: the units that the model has.
         structure: the dense model's groups.
+        options: the method's, as they hold in this state.
         budget: what this state may keep.
         marked: the keep set that will remain once the marked units are removed; None when none are marked.
         record: this state's own columns of states.jsonl.
@@ -58,6 +61,7 @@ class PruningState(Training):
         loader: Loader,
         rewind_points: RewindPoints,
         device: torch.device,
+        teacher: Teacher | None = None,
         forward: Any = None,
     ):
         super().__init__(
@@ -67,10 +71,12 @@ class PruningState(Training):
             loader=loader,
             device=device,
             index=index,
-            epochs=config.schedule.epochs_of(index),
+            epochs=config.epochs_of(index),
+            teacher=teacher,
             forward=forward,
         )
         self.alive, self.structure = alive, architecture.structure
+        self.options = config.method.in_state(index)
         self.budget, self.rewind_points = budget, rewind_points
         self.marked: KeepSet | None = None
         self.record = Record()
@@ -92,14 +98,14 @@ class PruningState(Training):
         Raises:
             UserError: if the method's configuration has no criterion, or the criterion gives scores that cannot be ranked.
         """
-        method = self.config.method
+        method = self.options
         if not isinstance(method, ScoredOptions):
             raise UserError(
                 f"method.name={method.name} has no key `criterion`: its options must be ScoredOptions to score by one."
             )
         criterion = CRITERIA.load(method.criterion)()
-        scoring = self._scoring(method)
-        scores = criterion.densities(scoring) if method.pools == "joint" else criterion.scores(scoring)
+        rate = criterion.densities if method.pools == "joint" else criterion.scores
+        scores = self.strictly.compute(lambda: rate(self._scoring(method)), undo=self.model.zero_grad)
         check_scores(scores, self.alive, f"method.criterion={method.criterion}")
         return scores
 
@@ -112,7 +118,7 @@ class PruningState(Training):
         Raises:
             UserError: for scores of the wrong groups or lengths, or that are not finite.
         """
-        method = self.config.method
+        method = self.options
         check_scores(scores, self.alive, f"method.name={method.name}")
         if method.pools == "joint":
             return rank_joint(scores, self.alive, self.structure, self.budget)
@@ -131,22 +137,28 @@ class PruningState(Training):
         self._forward = self._forward if same else None
 
     def rewind(self, to: str | None = None) -> None:
-        """Return every tensor of what is left (marked units too) to a rewind point.
+        """Return every tensor of what is left (marked units too) to a rewind point, or give all of it fresh random values.
 
         Args:
-            to: `init`, `epoch:K` or `none`; default: what `method.rewind` names. Points other than that one must be among the
-                options' `rewind_points`, so that they are kept when the run passes them.
+            to: `init`, `epoch:K`, `reinit` or `none`; default: what `method.rewind` names. Points of state 0 other than that
+                one must be among the options' `rewind_points`, so that they are kept when the run passes them. `reinit` is no
+                point: a dense model is drawn afresh, seeded by run and state, never with pretrained weights, and sliced.
         """
-        point = self.config.method.rewind if to is None else to
+        point = self.options.rewind if to is None else to
         if point == "none":
             return
+        dense = KeepSet.dense(self.structure)
+        self.model.load_state_dict(slice_tensors(self._weights_at(point), self.structure, dense, self.alive))
+        self.epochs_since_rewind = 0
+
+    def _weights_at(self, point: str) -> dict[str, torch.Tensor]:
+        """The dense model's tensors at a rewind point, or drawn afresh."""
+        if point == "reinit":
+            return random_model(self.architecture, derive(self.config.seed, "reinit", self.index)).state_dict()
         if point not in self.config.method.rewind_points:
             known = ", ".join(self.config.method.rewind_points) or "none"
             raise UserError(f"state.rewind(to={point!r}): the options' rewind_points are {known}, and no other point is kept.")
-        dense = KeepSet.dense(self.structure)
-        tensors = slice_tensors(self.rewind_points.read(point), self.structure, dense, self.alive)
-        self.model.load_state_dict(tensors)
-        self.epochs_since_rewind = 0
+        return self.rewind_points.read(point)
 
     def mark(self, keep: KeepSet) -> None:
         """Mark all alive units that are not in `keep`, for `penalise`."""

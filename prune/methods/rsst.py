@@ -47,9 +47,9 @@ class RSST(Method):
     @classmethod
     def macs_per_epoch(cls, config: RunConfig, options: RSSTOptions, sizes: Sequence[int]) -> list[int]:
         """A state trains at the size of the state before until what is marked goes."""
-        result = [sizes[0]] * config.schedule.epochs_of(0)
+        result = [sizes[0]] * config.epochs_of(0)
         for state in range(1, len(sizes)):
-            epochs = config.schedule.epochs_of(state)
+            epochs = config.epochs_of(state)
             marked = _epochs_until_removal(options.ramp, epochs)
             result += [sizes[state - 1]] * marked + [sizes[state]] * (epochs - marked)
         return result
@@ -125,7 +125,7 @@ class RSST(Method):
 
     def can_be_best(self, state: PruningState, epoch: int) -> bool:
         # With ramp 1 the removal is the last thing in the state, and the model just after it is the best and the final one.
-        last = self.config.schedule.epochs_of(state.index) - 1
+        last = self.config.epochs_of(state.index) - 1
         return state.index == 0 or epoch > self.removal_epoch or epoch == last
 
     def penalty(self, state: PruningState, step: int) -> float | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prune.architectures.group import Structure
 from prune.base.errors import UserError
-from prune.pruning.options import MethodOptions
+from prune.pruning.options import CommonOptions, MethodOptions
 from prune.pruning.schedule import ScheduleOptions, number_kept
 
 
@@ -51,8 +51,32 @@ class StateBudget:
         return {kind: budget.kept for kind, budget in self.kinds.items()}
 
 
-def budgets(schedule: ScheduleOptions, method: MethodOptions, structure: Structure) -> list[StateBudget]:
-    """The budget of every state.
+def budgets(schedule: ScheduleOptions, method: CommonOptions, structure: Structure) -> list[StateBudget]:
+    """The budget of every state, of one method or of several that take turns.
+
+    Raises:
+        UserError: as `of_one_method`.
+    """
+    alone = {id(part): of_one_method(schedule, part, structure) for part in method.parts}
+    result: list[StateBudget] = []
+    for state in range(schedule.states):
+        budget = alone[id(method.in_state(state))][state]
+        result.append(_within(budget, result[-1]) if result else budget)
+    return result
+
+
+def _within(budget: StateBudget, before: StateBudget) -> StateBudget:
+    """What is gone stays gone when a method takes over that would keep more, or leaves a kind alone."""
+    kinds = {}
+    for kind, of_kind in budget.kinds.items():
+        earlier = before.kinds[kind]
+        kept, rate = min(of_kind.kept, earlier.kept), max(of_kind.rate, earlier.rate)
+        kinds[kind] = replace(of_kind, rate=rate, kept=kept)
+    return replace(budget, rate=max(budget.rate, before.rate), kinds=kinds)
+
+
+def of_one_method(schedule: ScheduleOptions, method: MethodOptions, structure: Structure) -> list[StateBudget]:
+    """The budget of every state if one method acts in all.
 
     Raises:
         UserError: for kinds that the model does not have, or if an explicit `method.min_per_block` does not fit what a state

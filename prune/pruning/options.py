@@ -10,12 +10,41 @@ from pydantic import Field, field_validator
 from prune.architectures.group import Structure
 from prune.base.registries import CRITERIA
 from prune.base.section import Section
+from prune.pruning.schedule import ScheduleOptions
 
 
-class MethodOptions(Section):
-    """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
+class CommonOptions(Section):
+    """What the options of every method tell, be it one method or several that take turns."""
 
     name: str
+
+    @property
+    def parts(self) -> tuple[MethodOptions, ...]:
+        """The options of the methods that take turns; of a method that acts in all states, its own."""
+        raise NotImplementedError
+
+    def in_state(self, state: int) -> MethodOptions:
+        """The options that hold in a state."""
+        raise NotImplementedError
+
+    def epochs(self, schedule: ScheduleOptions, state: int) -> int:
+        """Epochs of a state. A method that has others than the schedule's says so here; state 0's are the same for all."""
+        return schedule.epochs_of(state)
+
+    @property
+    def rewind_points(self) -> tuple[str, ...]:
+        """The points of state 0 that the run may rewind to, as `rewind` writes them: it keeps these."""
+        return tuple(dict.fromkeys(point for part in self.parts for point in part.rewind_points))
+
+    @property
+    def prunes(self) -> bool:
+        """Whether anything is removed at all."""
+        return any(part.prunes for part in self.parts)
+
+
+class MethodOptions(CommonOptions):
+    """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
+
     scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
     pools: Literal["separate", "joint"] = Field("separate", description="rank each kind of unit by itself, or all together")
     targets: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field(
@@ -24,23 +53,28 @@ class MethodOptions(Section):
     min_per_block: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="units of each kind every block keeps at least"
     )
-    rewind: str = Field("none", description="init | epoch:K | none: where the kept weights return to in each state")
+    rewind: str = Field("none", description="init | epoch:K | reinit | none: where the kept weights return to in each state")
 
     @field_validator("rewind")
     @classmethod
     def _rewind_form(cls, value: str) -> str:
-        if not re.fullmatch(r"init|none|epoch:\d+", value):
-            raise ValueError("must be init, none or epoch:K (K an epoch of state 0)")
+        if not re.fullmatch(r"init|reinit|none|epoch:\d+", value):
+            raise ValueError("must be init, reinit, none or epoch:K (K an epoch of state 0)")
         return value
 
     @property
+    def parts(self) -> tuple[MethodOptions, ...]:
+        return (self,)
+
+    def in_state(self, state: int) -> MethodOptions:
+        return self
+
+    @property
     def rewind_points(self) -> tuple[str, ...]:
-        """The points of state 0 that the method may rewind to, as `rewind` writes them: the run keeps these."""
-        return () if self.rewind == "none" else (self.rewind,)
+        return () if self.rewind in ("none", "reinit") else (self.rewind,)
 
     @property
     def prunes(self) -> bool:
-        """Whether the method removes anything at all."""
         return True
 
     @property

@@ -103,10 +103,3 @@ def epochs_of(schedule: Mapping[str, Any], state: int) -> int:
 def epochs_before(schedule: Mapping[str, Any], state: int) -> int:
     """As `ScheduleOptions.epochs_before`, of a configuration's `schedule` section as a file holds it."""
     return 0 if state == 0 else epochs_of(schedule, 0) + (state - 1) * int(schedule["epochs"])
-
-
-def position(schedule: Mapping[str, Any], epochs_done: int) -> tuple[int, int]:
-    """(state, epoch) that comes after so many epochs of a run; (number of states, 0) after all of them."""
-    states = int(schedule["states"])
-    state = next((state for state in range(states) if epochs_done < epochs_before(schedule, state + 1)), states)
-    return state, epochs_done - epochs_before(schedule, state) if state < states else 0

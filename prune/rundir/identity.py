@@ -27,6 +27,7 @@ ADDED_LATER: dict[str, Any] = {
     "model.mlp_layer": "mlp",
     "model.pre_norm": False,
     "model.fc_norm": None,
+    "recipe": {},  # of which only what is on is counted
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.
 
@@ -43,12 +44,21 @@ def counted(config: RunConfig) -> dict[str, Any]:
         content["dataset"].pop("root", None)
     if isinstance(config.model.pretrained, str):
         content["model"]["pretrained"] = os.path.realpath(config.model.pretrained)
+    if config.recipe.distillation.path is not None:
+        content["recipe"]["distillation"]["teacher"] = os.path.realpath(config.recipe.distillation.path)
+    content["recipe"] = {key: content["recipe"][key] for key, part in config.recipe if part.on}
     for key, neutral in ADDED_LATER.items():
         section, _, leaf = key.rpartition(".")
-        place = content[section] if section else content
-        if leaf in place and place[leaf] == neutral:
-            del place[leaf]
+        for place in _places(content, section):
+            if leaf in place and place[leaf] == neutral:
+                del place[leaf]
     return content
+
+
+def _places(content: dict[str, Any], section: str) -> list[dict[str, Any]]:
+    """Where a section's keys stand: of `method` also in each of its phases, if it has any."""
+    place = content[section] if section else content
+    return [place, *(phase["method"] for phase in place.get("phases", ()))] if section == "method" else [place]
 
 
 def root_that_counts(dataset: Mapping[str, Any]) -> str | None:

@@ -22,8 +22,7 @@ def flops_left(config: RunConfig, epochs_done: int = 0) -> float | None:
 
 def is_exact(config: RunConfig) -> bool:
     """Whether counts fix the size beforehand: where all units of a kind cost the same, and each kind has its own count."""
-    pools = getattr(config.method, "pools", "separate")
-    return config.architecture().structure.even and pools == "separate"
+    return config.architecture().structure.even and all(part.pools == "separate" for part in config.method.parts)
 
 
 def macs_per_epoch(config: RunConfig) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from prune.base.errors import UserError
 from prune.data.base import ArraySplit, DataFacts, Splits
+from prune.data.draws import draw_batch
 from prune.data.loading import PADDING_LABEL, ResidentLoader, all_crops, augment_batch
 from prune.data.options import Augment
+from prune.data.recipe import NO_RECIPE, ImageRecipe
 
 CPU = torch.device("cpu")
 BOTH = Augment(crop_padding=2, flip=True)
@@ -34,11 +37,11 @@ def moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean((0, 2, 3)), values.std((0, 2, 3))
 
 
-def loader(augment: Augment = BOTH, seed: int = 0, batch_size: int = 10) -> ResidentLoader:
+def loader(augment: Augment = BOTH, seed: int = 0, batch_size: int = 10, recipe: ImageRecipe = NO_RECIPE) -> ResidentLoader:
     assert isinstance(SPLITS.train, ArraySplit)
     mean, std = moments(SPLITS.train.images)
     facts = DataFacts(mean.tolist(), std.tolist(), SPLITS.classes, None)
-    return ResidentLoader(SPLITS, facts, batch_size, seed, CPU, augment)
+    return ResidentLoader(SPLITS, facts, batch_size, seed, CPU, augment, recipe)
 
 
 def normalised(split: ArraySplit) -> Tensor:
@@ -54,8 +57,8 @@ def found_in(image: Tensor, candidates: Tensor) -> list[int]:
     return [i for i, candidate in enumerate(candidates) if torch.allclose(image, candidate, rtol=0, atol=1e-4)]
 
 
-def joined(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    images, labels = zip(*batches, strict=True)
+def joined(batches: Iterator[tuple[Any, ...]]) -> tuple[Tensor, Tensor]:
+    images, labels, *_ = zip(*batches, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
@@ -104,7 +107,7 @@ def test_each_image_is_one_of_its_naive_variants(augment: Augment) -> None:
     assert len(variants) == number
     count = 200 * number
     crops = all_crops(image[None], augment.crop_padding, CPU)
-    batch = augment_batch(crops, torch.zeros(count, dtype=torch.int64), augment, torch.Generator().manual_seed(0))
+    batch = augment_batch(crops, draw_batch(torch.zeros(count, dtype=torch.int64), augment, 0, (0, 0, 0)))
     assert batch.dtype == torch.uint8
     drawn = Counter(variants[one.numpy().tobytes()] for one in batch)
     assert len(drawn) == number
@@ -115,7 +118,7 @@ def test_each_image_is_one_of_its_naive_variants(augment: Augment) -> None:
 def test_each_image_keeps_its_own_pixels() -> None:
     images = coloured(30, 4).images
     index = torch.randperm(30, generator=torch.Generator().manual_seed(2))[:20]
-    batch = augment_batch(all_crops(images, 2, CPU), index, BOTH, torch.Generator().manual_seed(1))
+    batch = augment_batch(all_crops(images, 2, CPU), draw_batch(index, BOTH, 1, (0, 0, 0)))
     for original, found in zip(images[index.numpy()], batch, strict=True):
         assert found.numpy().tobytes() in naive_variants(original, 2, True)
 
@@ -185,7 +188,7 @@ def test_an_epoch_can_be_entered_at_any_step(start: int) -> None:
     torch.manual_seed(123)  # whatever torch's default generator is at
     part = list(loader().training(2, 1, start))
     assert len(part) == 10 - start
-    for (images, labels), (expected, wanted) in zip(part, whole[start:], strict=True):
+    for (images, labels, _), (expected, wanted, _) in zip(part, whole[start:], strict=True):
         assert torch.equal(images, expected)
         assert torch.equal(labels, wanted)
 

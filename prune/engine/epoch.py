@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prune.base.errors import TrainingFailed
 from prune.base.seeding import derive, seed_default_generators
 from prune.config.optim import learning_rate
+from prune.data.loading import TrainingBatch
 from prune.engine.loss import LossTerm, compute_gradients
 from prune.engine.optim import set_learning_rate
 from prune.engine.training import Training
@@ -72,13 +73,18 @@ def train_epoch(
     for offset, batch in enumerate(loader.training(training.index, epoch, start)):
         step = start + offset
         position = epoch * steps + step
-        seed_default_generators(derive(config.seed, "dropout", training.index, epoch, step), training.device)
         training.lr = lr_at(training, position)
         set_learning_rate(optimizer, training.lr)
         # A loss term may look at the model, and differentiate the logits, as at timm's own.
         paths = training.fast_paths.installed() if hooks.loss_term is None else nullcontext()
+        seed = derive(config.seed, "dropout", training.index, epoch, step)
+
+        def gradients(batch: TrainingBatch = batch, seed: int = seed) -> tuple[Tensor, Tensor]:
+            seed_default_generators(seed, training.device)
+            return compute_gradients(forward, batch, optim, hooks.loss_term, training.teacher)
+
         with paths:
-            loss, hits = compute_gradients(forward, batch, optim, hooks.loss_term, training.teacher)
+            loss, hits = training.strictly.compute(gradients, undo=optimizer.zero_grad)
         if optim.grad_clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.grad_clip)
         if hooks.before_step is not None:

@@ -15,7 +15,7 @@ from prune.base.registries import METHODS
 from prune.config.schema import RunConfig
 from prune.data.base import DataFacts
 from prune.data.loading import Loader
-from prune.engine.device import choose_device, set_precision
+from prune.engine.device import use_device
 from prune.engine.loaders import load_data
 from prune.engine.method import Method
 from prune.engine.state import PruningState
@@ -74,10 +74,9 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     Raises:
         UserError: for a device that is not there, data that is missing or broken, or keys that do not fit the data.
     """
-    device = choose_device(config.hardware.device)
+    device = use_device(config)
     keep_freed_memory()
     torch.set_num_threads(threads)
-    set_precision(config.optim.precision)
     loader, facts = load_data(config, directory.data, device)
     check_weights(config, directory)
     method = METHODS.load(config.method.name)(config, config.method)

@@ -104,8 +104,8 @@ class PruningState(Training):
                 f"method.name={method.name} has no key `criterion`: its options must be ScoredOptions to score by one."
             )
         criterion = CRITERIA.load(method.criterion)()
-        scoring = self._scoring(method)
-        scores = criterion.densities(scoring) if method.pools == "joint" else criterion.scores(scoring)
+        rate = criterion.densities if method.pools == "joint" else criterion.scores
+        scores = self.strictly.compute(lambda: rate(self._scoring(method)), undo=self.model.zero_grad)
         check_scores(scores, self.alive, f"method.criterion={method.criterion}")
         return scores
 

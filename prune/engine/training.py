@@ -13,6 +13,7 @@ from prune.architectures.fast.swap import FastPaths
 from prune.config.schema import RunConfig
 from prune.data.loading import Loader
 from prune.engine import optim
+from prune.engine.deterministic import Strictly
 from prune.engine.evaluate import Evaluation, evaluate
 from prune.engine.teacher import Teacher
 
@@ -29,6 +30,7 @@ class Training:
         optimizer: None until training starts.
         lr: of the step in progress.
         val_accuracy, val_loss: of the present model, when last evaluated (percent; mean cross-entropy).
+        strictly: computes gradients by deterministic kernels, if the configuration asks for them.
         best: epoch, accuracy, loss and tensors of the best model so far; None before the first.
     """
 
@@ -52,6 +54,7 @@ class Training:
         self.val_accuracy: float | None = None
         self.val_loss: float | None = None
         self.best: dict[str, Any] | None = None
+        self.strictly = Strictly(config.hardware.deterministic)
         self._forward = forward
         self._fast_paths: FastPaths | None = None
 

@@ -82,7 +82,7 @@ def agreement(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
     panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         image = heat(axes, numbers[f"agreement/{kind}"], -1, 1, "PuOr_r")
-        axes.set(title=kind, aspect="equal")
+        axes.set_title(kind)
         axes.set_xticks(range(len(criteria)), criteria, rotation=90)
         axes.set_yticks(range(len(criteria)), criteria)
     figure.colorbar(image, ax=list(panels), label="rank correlation", shrink=0.8, pad=0.015)

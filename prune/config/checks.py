@@ -92,6 +92,8 @@ def _check_ranking(config: RunConfig) -> None:
             )
         if method.scope == "layer":
             raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
+        if method.block_rates is not None:
+            raise UserError("method.pools=joint ranks all blocks in one list, so method.block_rates must be null.")
     if criterion is not None:
         criterion.check(config)
     config.budgets()  # raises where a kind is unknown or an explicit floor does not fit

@@ -1,14 +1,16 @@
-"""How many units of each kind stay in each state: rates, floors and their checks. No torch."""
+"""How many units stay in each state: rates, floors, quotas and their checks. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.pruning.options import MethodOptions
+from prune.pruning.quotas import spread
 from prune.pruning.schedule import ScheduleOptions, number_kept
+from prune.pruning.shares import Shares, shares
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,20 @@ class KindBudget:
 
 @dataclass(frozen=True)
 class StateBudget:
-    """What state s may keep. `rate` is p_s of `schedule.target` (or of `schedule.rates`)."""
+    """What state s may keep.
+
+    Attributes:
+        rate: p_s of `schedule.target` (or of `schedule.rates`).
+        kinds: what each kind may keep.
+        fillback: share of the units to go that stays after all.
+        quotas: group → how many of its units stay, where that is settled without looking at scores, which then say only which
+            ones; None where the scores decide.
+    """
 
     rate: float
     kinds: Mapping[str, KindBudget]
     fillback: float = 0.0
+    quotas: Mapping[str, int] | None = None
 
     @property
     def rates(self) -> dict[str, float]:
@@ -50,13 +61,17 @@ class StateBudget:
         """Kind → units that stay."""
         return {kind: budget.kept for kind, budget in self.kinds.items()}
 
+    def macs(self, structure: Structure) -> int:
+        """Multiply-accumulates of one image of what stays: exact with `quotas`, or where all units of a kind cost the same."""
+        return structure.usual_macs(self.kept) if self.quotas is None else structure.macs(self.quotas)
+
 
 def budgets(schedule: ScheduleOptions, method: MethodOptions, structure: Structure) -> list[StateBudget]:
     """The budget of every state.
 
     Raises:
-        UserError: for kinds that the model does not have, or if an explicit `method.min_per_block` does not fit what a state
-            keeps.
+        UserError: for kinds that the model does not have, an explicit `method.min_per_block` that does not fit what a state
+            keeps, or `method.block_rates` that do not fit the model or what a state removes.
     """
     for key, named in (("method.targets", method.kinds(structure)), ("schedule.targets", tuple(schedule.targets or ()))):
         unknown = [kind for kind in named if kind not in structure.kinds]
@@ -71,7 +86,7 @@ def budgets(schedule: ScheduleOptions, method: MethodOptions, structure: Structu
     if idle:
         raise UserError(f"schedule.targets names {', '.join(idle)}, which method.targets leaves alone; change one of them.")
     by_kind = {kind: schedule.curve(kind) if kind in pruned else nothing for kind in structure.kinds}
-    return [
+    planned = [
         StateBudget(
             rate=overall[state],
             kinds={kind: _budget(kind, state, rates[state], method, structure) for kind, rates in by_kind.items()},
@@ -79,6 +94,27 @@ def budgets(schedule: ScheduleOptions, method: MethodOptions, structure: Structu
         )
         for state in range(schedule.states)
     ]
+    by_block = shares(method, structure)
+    return planned if by_block is None else list(_with_quotas(planned, by_block, structure))
+
+
+def _with_quotas(planned: Sequence[StateBudget], by_block: Shares, structure: Structure) -> Iterator[StateBudget]:
+    """The same budgets, spread over the blocks; each state's quotas are within those of the state before."""
+    sizes = {kind: [group.count for group in structure.of(kind)] for kind in structure.kinds}
+    left = dict(sizes)
+    for state, budget in enumerate(planned):
+        quotas: dict[str, int] = {}
+        for kind, of_kind in budget.kinds.items():
+            weights = by_block[kind]
+            most = sum(size - of_kind.floor for size, weight in zip(sizes[kind], weights, strict=True) if weight > 0)
+            if of_kind.units - of_kind.kept > most:
+                raise UserError(
+                    f"method.block_rates lets at most {most:,} of {of_kind.units:,} {kind} go (a block of rate 0 keeps all its "
+                    f"units), and state {state} removes {of_kind.units - of_kind.kept:,}; lower schedule.target."
+                )
+            left[kind] = spread(of_kind.kept, sizes[kind], of_kind.floor, left[kind], weights)
+            quotas |= dict(zip((group.name for group in structure.of(kind)), left[kind], strict=True))
+        yield replace(budget, quotas={group.name: quotas[group.name] for group in structure.groups})
 
 
 def _budget(kind: str, state: int, rate: float, method: MethodOptions, structure: Structure) -> KindBudget:

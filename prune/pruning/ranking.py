@@ -11,7 +11,6 @@ from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.pruning.budget import KindBudget, StateBudget
 from prune.pruning.keepset import KeepSet
-from prune.pruning.quotas import spread
 
 Scores = Mapping[str, Tensor]
 """Group → one non-negative number for each alive unit, in the order of the keep set's indices."""
@@ -39,28 +38,38 @@ def check_scores(scores: Scores, alive: KeepSet, who: str) -> None:
         raise UserError(f"{who} gave scores for {unknown[0]}, which is no group of the model.")
 
 
-def rank_separate(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget, scope: str) -> KeepSet:
-    """Keep the best units of each kind, every kind by itself.
+def choose(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget, pools: str) -> KeepSet:
+    """The units that stay.
 
     Args:
-        scores: of the alive units.
+        scores: of the alive units; densities with `joint` pools.
         alive: the keep set to choose from; the result is a subset of it.
-        budget: how many of each kind stay, and each block's floor.
-        scope: `global` ranks a kind's units of all blocks in one list; `layer` ranks within each block, which keeps its
-            share of the kind's units (see `spread`).
+        budget: how many stay, and each block's floor.
+        pools: `separate` or `joint`, where the budget has no quotas.
+    """
+    if budget.quotas is not None:
+        return keep_best(scores, alive, budget.quotas)
+    return (rank_joint if pools == "joint" else rank_separate)(scores, alive, structure, budget)
+
+
+def keep_best(scores: Scores, alive: KeepSet, quotas: Mapping[str, int]) -> KeepSet:
+    """Of each group as many units as its quota says (all, if it has no more), those that score best.
+
+    Among equal scores the smaller index stays.
+    """
+    return KeepSet({name: units[_place_in_block(scores[name]) < quotas[name]] for name, units in alive.items()})
+
+
+def rank_separate(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget) -> KeepSet:
+    """Keep the best units of each kind: every kind by itself, the units of all its blocks in one list.
 
     Returns:
         Exactly the numbers of the budget. Among equal scores the smaller (block, index) stays.
     """
     kept: dict[str, Tensor] = {}
     for kind in structure.kinds:
-        groups, of_kind = structure.of(kind), budget.kinds[kind]
-        blocks = [scores[group.name] for group in groups]
-        if scope == "global":
-            stay = _best_of_all(blocks, of_kind)
-        else:
-            sizes, left = [group.count for group in groups], [len(alive[group.name]) for group in groups]
-            stay = _best_of_each(blocks, spread(of_kind.kept, sizes, of_kind.floor, left))
+        groups = structure.of(kind)
+        stay = _best_of_all([scores[group.name] for group in groups], budget.kinds[kind])
         kept |= {group.name: alive[group.name][mask] for group, mask in zip(groups, stay, strict=True)}
     return KeepSet({group.name: kept[group.name] for group in structure.groups})
 
@@ -118,7 +127,3 @@ def _best_of_all(blocks: Sequence[Tensor], budget: KindBudget) -> tuple[Tensor, 
     stay = torch.zeros(len(order), dtype=torch.bool)
     stay[order[: budget.kept]] = True
     return stay.split([len(block) for block in blocks])
-
-
-def _best_of_each(blocks: Sequence[Tensor], quotas: Sequence[int]) -> tuple[Tensor, ...]:
-    return tuple(_place_in_block(block) < quota for block, quota in zip(blocks, quotas, strict=True))

@@ -27,6 +27,7 @@ ADDED_LATER: dict[str, Any] = {
     "model.mlp_layer": "mlp",
     "model.pre_norm": False,
     "model.fc_norm": None,
+    "method.block_rates": None,
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.
 

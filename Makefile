@@ -11,7 +11,7 @@ types:
 	mypy
 
 test:
-	pytest
+	pytest -n auto
 
 format:
 	ruff check --fix .

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prune.engine.finetune import Finetuned, finetune
-    from prune.export.loading import load
     from prune.report.results import results
+    from prune.rundir.loading import load
 
 __version__ = "0.2.0"
 
 __all__ = ["Finetuned", "finetune", "load", "results"]
 
 _WHERE = {
-    "load": "prune.export.loading",
+    "load": "prune.rundir.loading",
     "finetune": "prune.engine.finetune",
     "Finetuned": "prune.engine.finetune",
     "results": "prune.report.results",

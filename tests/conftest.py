@@ -14,7 +14,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from prune.base.registries import ARCHITECTURES, CRITERIA, DATASETS, METHODS
+from prune.base.registries import ANALYSES, ARCHITECTURES, CRITERIA, DATASETS, METHODS
 from prune.config import RunConfig, parse
 from prune.engine.cell import Outcome, run_cell
 
@@ -50,10 +50,20 @@ ENDLESS = 30_000
 """Epochs of a run that no machine finishes before the test interrupts it."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes (`pytest -n`) a file's tests share one, and with it their module's fixtures. All that use Slurm
+    share one cluster, and begin first: they mostly wait, while others compute."""
+    slurm = Path(__file__).parent / "slurm"
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("slurm" if slurm in item.path.parents else str(item.path)))
+    items.sort(key=lambda item: slurm not in item.path.parents)
+
+
 @pytest.fixture(autouse=True)
 def leave_the_process_as_found() -> Iterator[None]:
     """What a run or a test sets for the whole process must not reach the next test: registries, threads, precision."""
-    before = {registry: dict(registry.table) for registry in (ARCHITECTURES, CRITERIA, DATASETS, METHODS)}
+    before = {registry: dict(registry.table) for registry in (ANALYSES, ARCHITECTURES, CRITERIA, DATASETS, METHODS)}
     yield
     for registry, table in before.items():
         registry.table = table

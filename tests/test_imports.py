@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "prune"
 
 ORDER = (
     "base", "architectures", "pruning", "data", "config", "rundir", "tracking_wandb", "engine", "methods", "export", "report",
-    "sweep", "cli", "__main__",
+    "analysis", "sweep", "cli", "__main__",
 )  # fmt: skip
 """From what everything may use to what uses everything. CONTRIBUTING.md says why."""
 

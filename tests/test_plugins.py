@@ -100,7 +100,7 @@ def test_a_family_of_the_package_s_own_is_pruned_and_reported(python: Path, tmp_
 
 
 def test_torch_prunings_importances_rank(python: Path, tmp_path: Path) -> None:
-    result = launch(python, tmp_path, "method=refill", "method.criterion=tp_lamp")
+    result = launch(python, tmp_path, "method=refill", "method.criterion=graph_lamp")
     assert result.returncode == 0, result.stderr
     assert read_jsonl(only_run(tmp_path) / "states.jsonl")[-1]["kept"] == {"heads": 2, "neurons": 19}
 

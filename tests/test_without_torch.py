@@ -33,7 +33,7 @@ for module in pkgutil.walk_packages(prune.report.__path__, "prune.report."):
 
 @pytest.mark.parametrize(
     "code",
-    [COMPOSE, REPORT, "import prune.rundir.manifest", "import prune.export.locate", "import prune.sweep.status_command"],
+    [COMPOSE, REPORT, "import prune.rundir.manifest", "import prune.rundir.locate", "import prune.sweep.status_command"],
     ids=["compose", "report", "manifest", "locate", "status"],
 )
 def test_neither_torch_nor_timm_is_imported(code: str, tmp_path: Path) -> None:

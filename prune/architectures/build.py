@@ -24,15 +24,20 @@ def build_model(architecture: Architecture, seed: int) -> nn.Module:
         UserError: for a name that the library does not know, sizes that differ from its own, or weights that do not fit.
     """
     options = architecture.options
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "weights"))
-        model = architecture.create()
+    model = random_model(architecture, derive(seed, "weights"))
     check_model(architecture, model)
     if options.pretrained is True:
         load_weights(architecture, model, timm_weights(options.name), f"timm's {options.name}")
     elif options.pretrained:
         load_weights(architecture, model, read_weights(Path(options.pretrained)), options.pretrained)
     return model
+
+
+def random_model(architecture: Architecture, seed: int) -> nn.Module:
+    """The dense model as the library initialises it, on the CPU, seeded; never with pretrained weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return architecture.create()
 
 
 def check_model(architecture: Architecture, model: nn.Module) -> None:

@@ -39,6 +39,11 @@ CRITERIA = Registry(
         "taylor": "prune.pruning.criteria.taylor:Taylor",
         "activation": "prune.pruning.criteria.activation:Activation",
         "random": "prune.pruning.criteria.random:Random",
+        "tp_fpgm": "prune.pruning.criteria.torch_pruning:FPGM",
+        "tp_hessian": "prune.pruning.criteria.torch_pruning:GroupHessian",
+        "tp_lamp": "prune.pruning.criteria.torch_pruning:LAMP",
+        "tp_magnitude": "prune.pruning.criteria.torch_pruning:GroupMagnitude",
+        "tp_taylor": "prune.pruning.criteria.torch_pruning:GroupTaylor",
     },
 )
 
@@ -51,3 +56,13 @@ ARCHITECTURES = Registry(
         "mamba": "prune.architectures.mamba:Mamba",
     },
 )
+
+ANALYSES = Registry(
+    "--only",
+    "prune.analyses",
+    {
+        "weights": "prune.analysis.weights:Weights",
+        "errors": "prune.analysis.errors:Errors",
+    },
+)
+"""What `prune analyse` can measure of a finished run, in the order in which it does."""

@@ -54,6 +54,10 @@ class Loader(ABC):
         indices = torch.randperm(self.sizes["train"], generator=generator(self.seed, "calibration", state))
         return self._plain("train", list(indices.split(self.batch_size))[:batches])
 
+    def images(self, split: str, indices: Tensor, batch_size: int) -> Iterator[Batch]:
+        """The given images of a split, in that order, not augmented, in batches of `batch_size`; the last may be smaller."""
+        return self._plain(split, list(indices.split(batch_size)))
+
     def evaluation(self, split: str, batch_size: int) -> Iterator[Batch]:
         """Every image of a split once, not augmented, in batches of one shape; the last is filled up (`PADDING_LABEL`)."""
         total = self.sizes[split]

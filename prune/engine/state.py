@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from prune.architectures.base import Architecture
+from prune.architectures.build import random_model
 from prune.architectures.group import TRAINING_FLOPS_PER_MAC
 from prune.base.errors import UserError
 from prune.base.registries import CRITERIA
-from prune.base.seeding import generator
+from prune.base.seeding import derive, generator
 from prune.config.schema import RunConfig
 from prune.data.loading import Loader
 from prune.engine import memory, optim
@@ -129,22 +130,28 @@ class PruningState(Training):
         self._forward = self._forward if same else None
 
     def rewind(self, to: str | None = None) -> None:
-        """Return every tensor of what is left (marked units too) to a rewind point.
+        """Return every tensor of what is left (marked units too) to a rewind point, or give all of it fresh random values.
 
         Args:
-            to: `init`, `epoch:K` or `none`; default: what `method.rewind` names. Points other than that one must be among the
-                options' `rewind_points`, so that they are kept when the run passes them.
+            to: `init`, `epoch:K`, `reinit` or `none`; default: what `method.rewind` names. Points of state 0 other than that
+                one must be among the options' `rewind_points`, so that they are kept when the run passes them. `reinit` is no
+                point: a dense model is drawn afresh, seeded by run and state, never with pretrained weights, and sliced.
         """
         point = self.config.method.rewind if to is None else to
         if point == "none":
             return
+        dense = KeepSet.dense(self.structure)
+        self.model.load_state_dict(slice_tensors(self._weights_at(point), self.structure, dense, self.alive))
+        self.epochs_since_rewind = 0
+
+    def _weights_at(self, point: str) -> dict[str, torch.Tensor]:
+        """The dense model's tensors at a rewind point, or drawn afresh."""
+        if point == "reinit":
+            return random_model(self.architecture, derive(self.config.seed, "reinit", self.index)).state_dict()
         if point not in self.config.method.rewind_points:
             known = ", ".join(self.config.method.rewind_points) or "none"
             raise UserError(f"state.rewind(to={point!r}): the options' rewind_points are {known}, and no other point is kept.")
-        dense = KeepSet.dense(self.structure)
-        tensors = slice_tensors(self.rewind_points.read(point), self.structure, dense, self.alive)
-        self.model.load_state_dict(tensors)
-        self.epochs_since_rewind = 0
+        return self.rewind_points.read(point)
 
     def mark(self, keep: KeepSet) -> None:
         """Mark all alive units that are not in `keep`, for `penalise`."""

@@ -1,1 +1,1 @@
-"""Pruned models to take away: loading, ONNX, latency."""
+"""Pruned models to take away: ONNX, latency."""

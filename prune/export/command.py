@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from prune.base.errors import UserError
-from prune.export.locate import WHICH, locate
+from prune.rundir.locate import WHICH, locate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.onnx:
         raise UserError("nothing to write: say which format, --onnx.")
     source = locate(arguments.path, arguments.which)
-    from prune.export.loading import load_state
     from prune.export.onnx_file import CHECKED_BATCHES, TOLERANCE, write_onnx
+    from prune.rundir.loading import load_state
 
     model, manifest = load_state(source)
     out: Path = arguments.out or source.folder / f"{source.which}.onnx"

@@ -13,9 +13,9 @@ from torch import nn
 from prune.base.errors import UserError
 from prune.base.files import write_json
 from prune.engine.device import device_name
-from prune.export.loading import load_state
-from prune.export.locate import StateModel
 from prune.export.timing import make_engine, measure, torch_threads
+from prune.rundir.loading import load_state
+from prune.rundir.locate import StateModel
 from prune.rundir.manifest import Manifest
 from prune.rundir.status import now
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prune.base.errors import UserError
-from prune.export.locate import WHICH, locate_all
+from prune.rundir.locate import WHICH, locate_all
 
 if TYPE_CHECKING:
     from rich.table import Table

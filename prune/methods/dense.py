@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DenseOptions(MethodOptions):
-    rewind: str = Field("none", description="none; init or epoch:K: for comparisons with methods that rewind")
+    rewind: str = Field("none", description="none; init, epoch:K or reinit: for comparisons with methods that rewind")
 
     @property
     def prunes(self) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RefillOptions(ScoredOptions):
-    rewind: str = Field("init", description="init | epoch:K | none")
+    rewind: str = Field("init", description="init | epoch:K | reinit | none")
     fillback_rate: float = Field(0.0, ge=0, lt=1, description="Refill+: share of the units to go that stays after all")
 
     @property

@@ -31,19 +31,19 @@ class MethodOptions(Section):
     min_per_block: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="units of each kind every block keeps at least"
     )
-    rewind: str = Field("none", description="init | epoch:K | none: where the kept weights return to in each state")
+    rewind: str = Field("none", description="init | epoch:K | reinit | none: where the kept weights return to in each state")
 
     @field_validator("rewind")
     @classmethod
     def _rewind_form(cls, value: str) -> str:
-        if not re.fullmatch(r"init|none|epoch:\d+", value):
-            raise ValueError("must be init, none or epoch:K (K an epoch of state 0)")
+        if not re.fullmatch(r"init|reinit|none|epoch:\d+", value):
+            raise ValueError("must be init, reinit, none or epoch:K (K an epoch of state 0)")
         return value
 
     @property
     def rewind_points(self) -> tuple[str, ...]:
         """The points of state 0 that the method may rewind to, as `rewind` writes them: the run keeps these."""
-        return () if self.rewind == "none" else (self.rewind,)
+        return () if self.rewind in ("none", "reinit") else (self.rewind,)
 
     @property
     def prunes(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from prune.report import latency
+from prune.report import analyses, latency
 from prune.report.conclusions import conclude
 from prune.report.figures import accuracy as accuracy_figures
 from prune.report.figures import pareto as pareto_figures
@@ -115,6 +115,7 @@ def _dataset(findings: Findings, style: Style, dataset: str, measured: list[late
     children = [Section(heading, _present(items), context=dataset) for heading, items in parts]
     for child in children:
         child.items.extend(_missing(findings, dataset, child, measured))
+    children.append(Section("What pruning did", list(analyses.items(findings.study, dataset)), context=dataset))
     return Section(dataset, [], [child for child in children if child.items])
 
 

@@ -1,1 +1,1 @@
-"""A run's directory: its paths and files, its identity, its checkpoints, its lock and its status."""
+"""A run's directory: its paths and files, its identity, its checkpoints and models, its lock and its status."""

@@ -105,6 +105,11 @@ class RunDirectory:
         """What one state's best model predicts (see `prune.rundir.predictions`)."""
         return self.path / "predictions" / f"state_{index:02d}.npz"
 
+    @property
+    def analysis(self) -> Path:
+        """What `prune analyse` found (see `prune.rundir.analyses`)."""
+        return self.path / "analysis"
+
     def run_memory(self, index: int) -> Path:
         """What the method remembered of the run when a state ended."""
         return self.state(index) / "run_memory.pt"

@@ -65,7 +65,7 @@ TABLE = [
     ("method=rsst method.penalty.ceiling=auto optim.lr=1e-30", "method.penalty.ceiling=auto: no ceiling brings a weight"),
     ("method.rewind=epoch:2", "method.rewind=epoch:2 lies beyond state 0: with schedule.epochs_first=2 K must be less than 2"),
     ("method.rewind=epoch:0 schedule.epochs_first=0", "method.rewind=epoch:0 needs epochs in state 0"),
-    ("method.rewind=first", "method.rewind=first must be init, none or epoch:K"),
+    ("method.rewind=first", "method.rewind=first must be init, reinit, none or epoch:K"),
     ("method.fillback_rate=1", "method.fillback_rate=1 must be a number of at least 0 and below 1"),
     ("method.min_per_block=-1", "method.min_per_block=-1 must be a whole number of at least 0 or auto"),
     ("method.min_per_block=3", "method.min_per_block=3 does not fit: state 1 keeps 4 heads in 2 blocks of 4"),

@@ -19,7 +19,7 @@ from prune.pruning.keepset import KeepSet
 from tests.architectures.mambas import HYBRID, PLAIN, architecture, build, hold_at_zero, keep_set, random_lists
 from tests.conftest import TINY_RUN, Compose
 from tests.engine.runs import equal, final, finished, stop_at
-from tests.export.models import Saved, raw_images, save_compact
+from tests.rundir.models import Saved, raw_images, save_compact
 
 TINY = [
     *(key for key in TINY_RUN if not key.startswith("model.")),

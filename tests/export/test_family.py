@@ -19,7 +19,7 @@ from prune.cli import main
 from prune.export.onnx_file import TOLERANCE
 from prune.pruning.keepset import KeepSet
 from tests.export.layered import Layered, LayeredNet
-from tests.export.models import Saved, randomise, raw_images, save_compact
+from tests.rundir.models import Saved, randomise, raw_images, save_compact
 
 MODEL = {"family": "layered", "name": "custom", "dim": 6, "widths": [7, 4, 3]}
 KEPT = {"layers.0": [1, 5, 6], "layers.1": [], "layers.2": []}

@@ -17,7 +17,7 @@ from prune.export.latency import dense_model
 from prune.export.timing import Latency, measure
 from prune.rundir.directory import RunDirectory
 from prune.rundir.manifest import read_manifest
-from tests.export.models import edit_manifest, save_pruned
+from tests.rundir.models import edit_manifest, save_pruned
 
 QUICK = ["--repeats", "3", "--seconds", "0", "--warmup", "1", "--threads", "1", "--device", "cpu"]
 

@@ -16,7 +16,7 @@ from prune.base.errors import UserError
 from prune.cli import main
 from prune.export import onnx_file
 from prune.export.onnx_file import TOLERANCE, write_onnx
-from tests.export.models import HEADS, NEURONS, Saved, edit_manifest, raw_images, save_pruned
+from tests.rundir.models import HEADS, NEURONS, Saved, edit_manifest, raw_images, save_pruned
 
 
 def _normalised(saved: Saved, images: torch.Tensor) -> torch.Tensor:

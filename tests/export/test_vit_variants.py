@@ -14,7 +14,7 @@ from prune.cli import main
 from prune.export.onnx_file import TOLERANCE
 from prune.pruning.keepset import KeepSet
 from tests.architectures.vit_variants import VARIANTS, architecture, random_kept
-from tests.export.models import Saved, randomise, raw_images, save_compact
+from tests.rundir.models import Saved, randomise, raw_images, save_compact
 
 
 def save(run: Path, variant: str) -> Saved:

@@ -17,8 +17,8 @@ from rich.console import Console
 import prune
 from prune.base.errors import UserError
 from prune.cli import main
-from prune.export.loading import load as load_model
 from prune.report.load import load as load_study
+from prune.rundir.loading import load as load_model
 from prune.rundir.reader import find_runs
 from prune.sweep.monitor import Monitor
 from prune.sweep.plan import make_plan, print_plan

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import CONF
+from tests.faults import reading, resume
 from tests.faults.cases import Case, Harness
+from tests.faults.sweeps import KINDS
 
 SEED = 0
 
@@ -59,3 +62,12 @@ def test_every_file_of_a_run_is_among_the_cases(harness: Harness) -> None:
     assert files == set(harness.sweeps["finished"].files())
     assert {"checksums.json", "config.yaml", "checkpoints/last.pt", "checkpoints/state_02/run_memory.pt"} <= files
     assert isinstance(next(harness.kills()), Case)
+
+
+def test_the_page_has_a_row_for_every_group_and_command_and_none_went_wrong(harness: Harness) -> None:
+    page = (CONF.parent / "docs/reliability.md").read_text()
+    table = page[page.index("| | checks |") :].split("\n\n")[0].splitlines()
+    asked = {case.group for case in harness.all() if case.act != "read"} | {"disk of limited size (tmpfs)"}
+    asked |= {f"{command}, {kind}" for command in reading.COMMANDS for kind in KINDS}
+    assert {line.split("|")[1].strip() for line in table[2:]} == asked
+    assert {word.strip() for word in table[0].split("|")[3:-1]} <= {*resume.GOOD, *reading.GOOD}

@@ -24,7 +24,7 @@ def test_the_points_to_rewind_to(rewind: str, points: tuple[str, ...], epoch: in
 
 @pytest.mark.parametrize("rewind", ["", "epoch", "epoch:", "epoch:-1", "epoch:1.5", "initial", "epoch:3 "])
 def test_other_points_are_refused(rewind: str) -> None:
-    with pytest.raises(ValidationError, match="must be init, none or epoch:K"):
+    with pytest.raises(ValidationError, match="must be init, reinit, none or epoch:K"):
         options(rewind=rewind)
 
 

@@ -37,12 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lacking = missing()
     ours = [item for item in items if Path(__file__).parent in item.path.parents]
     order = {"test_the_long_run_begins": -1, "test_requeued_runs_equal_uninterrupted_ones": 1}
-    items[:] = [item for item in items if item not in ours] + sorted(ours, key=lambda item: order.get(item.name, 0))
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slurm)
-            if lacking:
-                item.add_marker(pytest.mark.skip(reason=f"SLURM is not installed (no {', '.join(lacking)})"))
+    items[:] = sorted(ours, key=lambda item: order.get(item.name, 0)) + [item for item in items if item not in ours]
+    for item in ours:
+        item.add_marker(pytest.mark.slurm)
+        if lacking:
+            item.add_marker(pytest.mark.skip(reason=f"SLURM is not installed (no {', '.join(lacking)})"))
 
 
 def until(condition: Condition, what: str, seconds: float = 90) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from prune.architectures.build import check_model, empty_model, fill_buffers
 from prune.base.errors import UserError
-from prune.export.locate import StateModel, locate
+from prune.rundir.locate import StateModel, locate
 from prune.rundir.manifest import FILE, Manifest, read_manifest
 
 

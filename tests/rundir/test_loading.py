@@ -19,7 +19,7 @@ import prune
 from prune.architectures.base import make_architecture
 from prune.base.errors import UserError
 from prune.rundir.manifest import Manifest
-from tests.export.models import HEADS, NEURONS, Saved, edit_manifest, raw_images, renew_checksum, save_pruned, save_pruned_timm
+from tests.rundir.models import HEADS, NEURONS, Saved, edit_manifest, raw_images, renew_checksum, save_pruned, save_pruned_timm
 
 HEADS_OF_0 = ("groups", "blocks.0.attn")
 

@@ -11,7 +11,6 @@ from prune.architectures.group import Structure
 from prune.base.registries import CRITERIA
 from prune.base.section import Section
 
-
 BlockRates = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
 """Relative rates, one a block."""
 

@@ -181,7 +181,7 @@ def test_its_importances_are_those_of_a_plain_model(
         assert score.shape == state.alive[name].shape
         assert torch.equal(score, expected[name]), name
         assert score.min() < score.max()
-    assert keep == rank_separate(expected, state.alive, state.structure, state.budget, "global")
+    assert keep == rank_separate(expected, state.alive, state.structure, state.budget)
     for part in ("attn", "mlp"):
         assert sum(len(keep[f"blocks.{block}.{part}"]) for block in range(2)) < sum(
             len(state.alive[f"blocks.{block}.{part}"]) for block in range(2)

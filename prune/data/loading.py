@@ -12,6 +12,7 @@ from torch import Tensor
 from prune.base.errors import UserError
 from prune.base.seeding import generator
 from prune.data.base import SPLITS, DataFacts, Splits
+from prune.data.draws import BatchDraws, draw_batch, upload
 from prune.data.options import Augment
 
 Batch = tuple[Tensor, Tensor]
@@ -102,11 +103,13 @@ class ResidentLoader(Loader):
         self._labels = {name: torch.from_numpy(splits.of(name).labels).to(device) for name in SPLITS}
 
     def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
-        order = self.order(state, epoch).to(self.device)
-        for step in range(start, len(order)):
-            draw = generator(self.seed, "augment", state, epoch, step)
-            images = augment_batch(self._crops, order[step], self.augment, draw)
-            yield self._normalise(images), self._labels["train"].index_select(0, order[step])
+        for draws in upload(self.draws(state, epoch, start), self.device):
+            yield self._normalise(augment_batch(self._crops, draws)), self._labels["train"].index_select(0, draws.index)
+
+    def draws(self, state: int, epoch: int, start: int) -> list[BatchDraws]:
+        """What is random about the epoch's batches from step `start` on, drawn on the host."""
+        order = self.order(state, epoch)
+        return [draw_batch(order[step], self.augment, self.seed, (state, epoch, step)) for step in range(start, len(order))]
 
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
         for batch in batches:
@@ -127,24 +130,19 @@ def all_crops(images: np.ndarray, padding: int, device: torch.device) -> Tensor:
     return torch.from_numpy(padded).to(device).unfold(2, height, 1).unfold(3, width, 1)
 
 
-def augment_batch(crops: Tensor, index: Tensor, augment: Augment, draw: torch.Generator) -> Tensor:
-    """A crop of each image in `index`, and, if `augment.flip`, the first k of them mirrored, k from Binomial(b, 1/2).
-
-    As an epoch's images come in random order, that mirrors each with probability 1/2, independently of the others: given k, any
-    k images are equally likely to be first. A run of images is mirrored in half the time of single ones.
+def augment_batch(crops: Tensor, draws: BatchDraws) -> Tensor:
+    """The drawn crop of each drawn image, the first of them mirrored.
 
     Args:
-        crops: uint8, what `all_crops` gives for `augment.crop_padding`.
-        index: int64 (b), on the device of the crops.
+        crops: uint8, what `all_crops` gives.
+        draws: on the device of the crops.
 
     Returns:
         uint8 (b, c, h, w).
     """
-    corners = torch.randint(0, 2 * augment.crop_padding + 1, (2, len(index)), generator=draw)
-    images = _pick(crops, index, corners)
-    if augment.flip:
-        mirrored = int(torch.randint(2, (len(index),), generator=draw).sum())
-        images[:mirrored] = images[:mirrored].flip(3)
+    images = _pick(crops, draws.index, draws.corners)
+    if draws.mirrored:
+        images[: draws.mirrored] = images[: draws.mirrored].flip(3)
     return images
 
 
@@ -153,5 +151,5 @@ def _pick(crops: Tensor, index: Tensor, corners: Tensor) -> Tensor:
     if crops.device.type == "cpu":  # numpy copies row by row, three times as fast as torch's pixel by pixel
         top, left = corners.numpy()
         return torch.from_numpy(crops.numpy()[index.numpy(), :, top, left])
-    top, left = corners.to(crops.device)
+    top, left = corners
     return crops[index, :, top, left]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prune.base.errors import TrainingFailed
-from prune.base.seeding import derive, seed_default_generator
+from prune.base.seeding import derive, seed_default_generators
 from prune.config.optim import OptimConfig, learning_rate
 from prune.engine.evaluate import autocast
 from prune.engine.optim import set_learning_rate
@@ -73,7 +73,7 @@ def train_epoch(
     for offset, (images, labels) in enumerate(loader.training(training.index, epoch, start)):
         step = start + offset
         position = epoch * steps + step
-        seed_default_generator(derive(config.seed, "dropout", training.index, epoch, step), training.device)
+        seed_default_generators(derive(config.seed, "dropout", training.index, epoch, step), training.device)
         training.lr = lr_at(training, position)
         set_learning_rate(optimizer, training.lr)
         # A loss term may look at the model, and differentiate the logits, as at timm's own.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from prune.base.errors import UserError
 from prune.data.base import ArraySplit, DataFacts, Splits
+from prune.data.draws import draw_batch
 from prune.data.loading import PADDING_LABEL, ResidentLoader, all_crops, augment_batch
 from prune.data.options import Augment
 
@@ -104,7 +105,7 @@ def test_each_image_is_one_of_its_naive_variants(augment: Augment) -> None:
     assert len(variants) == number
     count = 200 * number
     crops = all_crops(image[None], augment.crop_padding, CPU)
-    batch = augment_batch(crops, torch.zeros(count, dtype=torch.int64), augment, torch.Generator().manual_seed(0))
+    batch = augment_batch(crops, draw_batch(torch.zeros(count, dtype=torch.int64), augment, 0, (0, 0, 0)))
     assert batch.dtype == torch.uint8
     drawn = Counter(variants[one.numpy().tobytes()] for one in batch)
     assert len(drawn) == number
@@ -115,7 +116,7 @@ def test_each_image_is_one_of_its_naive_variants(augment: Augment) -> None:
 def test_each_image_keeps_its_own_pixels() -> None:
     images = coloured(30, 4).images
     index = torch.randperm(30, generator=torch.Generator().manual_seed(2))[:20]
-    batch = augment_batch(all_crops(images, 2, CPU), index, BOTH, torch.Generator().manual_seed(1))
+    batch = augment_batch(all_crops(images, 2, CPU), draw_batch(index, BOTH, 1, (0, 0, 0)))
     for original, found in zip(images[index.numpy()], batch, strict=True):
         assert found.numpy().tobytes() in naive_variants(original, 2, True)
 

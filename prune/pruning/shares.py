@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.pruning.options import MethodOptions
@@ -32,7 +30,7 @@ def shares(method: MethodOptions, structure: Structure) -> Shares | None:
     }
 
 
-def _relative_rates(method: MethodOptions, structure: Structure) -> dict[str, Sequence[float]]:
+def _relative_rates(method: MethodOptions, structure: Structure) -> Shares:
     """Kind → the relative rate of each of its groups, for the kinds that are pruned."""
     key, given, kinds = "method.block_rates", method.block_rates, method.kinds(structure)
     assert given is not None

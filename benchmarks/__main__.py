@@ -1,4 +1,4 @@
-"""python -m benchmarks cpu | gpu | growth | kernels | compile | profile"""
+"""python -m benchmarks cpu | gpu | growth | kernels | compile | peers | profile"""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def main(arguments: list[str] | None = None) -> None:
     gpu = commands.add_parser("gpu", help="seconds per CIFAR epoch in bfloat16, beside the GPU's matmul rate")
     kernels = commands.add_parser("kernels", help="attention, GELU, LayerNorm and others, each written in several ways")
     compiled = commands.add_parser("compile", help="training steps with and without torch.compile")
+    peers = commands.add_parser("peers", help="Torch-Pruning's own pruner beside runs of the same models, counts and epochs")
     commands.add_parser("profile", help="where the time of training steps goes, dense and at 70 %%, by torch.profiler")
-    for command in (cpu, growth, gpu, kernels, compiled):
+    for command in (cpu, growth, gpu, kernels, compiled, peers):
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     for command in commands.choices.values():
         command.add_argument("--mini", action="store_true", help="miniature sizes: shows that it works, in seconds")
@@ -49,6 +50,10 @@ def main(arguments: list[str] | None = None) -> None:
         from benchmarks.compiled import run as run_compiled
 
         run_compiled(scale, options.json)
+    elif options.command == "peers":
+        from benchmarks.peers import run as run_peers
+
+        run_peers(options.mini, options.json)
     else:
         from benchmarks.profile import run as run_profile
 

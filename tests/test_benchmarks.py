@@ -85,6 +85,18 @@ def test_kernels_and_profile_print_tables(tmp_path: Path) -> None:
     assert "| `aten::mm` |" in benchmark("profile", "--mini")
 
 
+def test_peers_prune_the_same_models_to_the_same_counts(tmp_path: Path) -> None:
+    output = benchmark("peers", "--mini", "--json", str(tmp_path / "peers.json"))
+    vit, swin = json.loads((tmp_path / "peers.json").read_text())
+    assert "vit_micro" in output and "swin_micro" in output
+    for sides in ((vit["ours"], vit["theirs"]), (swin["ours"], swin["theirs"])):
+        for side in sides:
+            assert 0 < side["accuracy"] <= 100 and side["prune_seconds"] > 0 and side["step_seconds"] > 0
+        assert sides[0]["kept"]["neurons"] == sides[1]["kept"]["neurons"]
+    for key in ("kept", "parameters", "macs"):  # all blocks of a ViT cost the same
+        assert vit["ours"][key] == vit["theirs"][key]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_one_sentence_says_so() -> None:
     assert benchmark("gpu").strip() == "There is no CUDA device here, so nothing was measured."

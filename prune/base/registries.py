@@ -23,6 +23,7 @@ METHODS = Registry(
     "prune.methods",
     {
         "dense": "prune.methods.dense:Dense",
+        "phases": "prune.methods.phases:Phases",
         "refill": "prune.methods.refill:Refill",
         "rsst": "prune.methods.rsst:RSST",
     },

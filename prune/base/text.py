@@ -38,9 +38,11 @@ def duration(seconds: float) -> str:
 
 
 def flatten(tree: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
-    """Nested sections → `dotted.key → value`."""
+    """Nested sections → `dotted.key → value`; the sections of a list go by their number."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            value = {str(number): item for number, item in enumerate(value)}
         if isinstance(value, Mapping):
             flat.update({f"{key}{separator}{below}": item for below, item in flatten(value, separator).items()})
         else:

@@ -9,7 +9,7 @@ from prune.base.registries import CRITERIA, METHODS
 from prune.config.describe import show
 from prune.config.hardware import READ_BY, HardwareConfig
 from prune.config.schema import RunConfig
-from prune.pruning.options import ScoredOptions, rewind_epoch
+from prune.pruning.options import MethodOptions, ScoredOptions, rewind_epoch
 
 
 def cross_check(config: RunConfig) -> None:
@@ -17,7 +17,9 @@ def cross_check(config: RunConfig) -> None:
     config.architecture().check()
     _check_schedule(config)
     _check_optimiser(config)
-    _check_ranking(config)
+    for part in config.method.parts:
+        _check_ranking(config, part)
+    config.budgets()  # raises where a kind is unknown or an explicit floor does not fit
     _check_hardware(config)
     METHODS.load(config.method.name).check(config, config.method)
 
@@ -25,6 +27,11 @@ def cross_check(config: RunConfig) -> None:
 def _check_schedule(config: RunConfig) -> None:
     schedule = config.schedule
     listed = schedule.rates
+    if schedule.measure != "units" and schedule.targets is not None:
+        raise UserError(
+            f"schedule.measure={schedule.measure} gives the whole model one rate, so schedule.targets must be null; give one "
+            "of them."
+        )
     if listed is not None:
         if schedule.targets is not None:
             raise UserError("schedule.rates fixes the rate of every kind, so schedule.targets must be null; give one of them.")
@@ -51,10 +58,11 @@ def _check_schedule(config: RunConfig) -> None:
 
 def _check_optimiser(config: RunConfig) -> None:
     optim = config.optim
-    if optim.warmup_epochs > config.schedule.epochs:
-        raise UserError(
-            f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.epochs={config.schedule.epochs})."
-        )
+    schedule = config.schedule
+    for key in ("epochs", "epochs_last"):
+        epochs = getattr(schedule, key)
+        if epochs is not None and optim.warmup_epochs > epochs:
+            raise UserError(f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.{key}={epochs}).")
 
 
 def _check_hardware(config: RunConfig) -> None:
@@ -76,8 +84,7 @@ def _check_hardware(config: RunConfig) -> None:
         )
 
 
-def _check_ranking(config: RunConfig) -> None:
-    method = config.method
+def _check_ranking(config: RunConfig, method: MethodOptions) -> None:
     scored = method if isinstance(method, ScoredOptions) else None
     criterion = None if scored is None else CRITERIA.load(scored.criterion)
     if method.pools == "joint":
@@ -95,5 +102,4 @@ def _check_ranking(config: RunConfig) -> None:
         if method.block_rates is not None:
             raise UserError("method.pools=joint ranks all blocks in one list, so method.block_rates must be null.")
     if criterion is not None:
-        criterion.check(config)
-    config.budgets()  # raises where a kind is unknown or an explicit floor does not fit
+        criterion.check(config.with_method(method))

@@ -15,6 +15,7 @@ from prune.config.schema import CHOSEN_BY_NAME, RunConfig
 FORMS = {
     "name": "letters, digits and . _ + - after a letter, a digit or _",
     "hardware.device": "auto, cpu, cuda or cuda:N",
+    "method.phases": "a list of phases, each {from_state: S, method: {name: …, …}} with S a whole number of at least 1",
     "method.rewind": "init, reinit, none or epoch:K",
     "model.pretrained": "true, false or the path of a checkpoint",
     "dataset.image_size": "pixels, or [height, width], each a whole number from 1 to 16384",

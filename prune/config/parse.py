@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def parse(config: Mapping[str, Any]) -> RunConfig:
     try:
         parsed = RunConfig.model_validate(_absolute_paths(config))
     except ValidationError as error:
-        raise UserError("; ".join(_problems(config, error)) + ".") from None
+        raise UserError("; ".join(problems(config, error.errors())) + ".") from None
     cross_check(parsed)
     return parsed
 
@@ -54,10 +54,10 @@ def _absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _problems(config: Mapping[str, Any], error: ValidationError) -> list[str]:
-    """One problem a key: pydantic reports each branch of a union, and each entry of a list, by itself."""
+def problems(config: Mapping[str, Any], details: Iterable[ErrorDetails]) -> list[str]:
+    """One problem a key, in words: pydantic reports each branch of a union, and each entry of a list, by itself."""
     found: dict[str, str] = {}
-    for detail in error.errors():
+    for detail in details:
         path, sections = _locate(config, detail["loc"])
         key = ".".join(path)
         if key not in found:
@@ -82,7 +82,7 @@ def _locate(config: Mapping[str, Any], location: Sequence[int | str]) -> tuple[l
 
 
 def _section(config: Mapping[str, Any], parent: type[Section], key: str) -> type[Section] | None:
-    if parent is RunConfig and key in CHOSEN_BY_NAME:
+    if parent is RunConfig and key in CHOSEN_BY_NAME and key in config:
         return CHOSEN_BY_NAME[key].load(str(config[key][CHOSEN_BY_NAME[key].leaf])).Options
     return section_of(parent.model_fields[key]) if key in parent.model_fields else None
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from prune.architectures.base import Architecture, ModelOptions, make_architecture
+from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.base.registries import ARCHITECTURES, DATASETS, METHODS
 from prune.base.registry import Registry
@@ -14,8 +15,9 @@ from prune.base.section import Section
 from prune.config.hardware import HardwareConfig
 from prune.config.optim import OptimConfig
 from prune.data.options import DatasetOptions
-from prune.pruning.budget import StateBudget, budgets
-from prune.pruning.options import MethodOptions
+from prune.pruning.budget import StateBudget
+from prune.pruning.budgets import budgets
+from prune.pruning.options import CommonOptions
 from prune.pruning.schedule import ScheduleOptions
 
 
@@ -71,7 +73,7 @@ class RunConfig(Section):
     plan: bool = Field(False, description="only show what would run")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
     model: Annotated[SerializeAsAny[ModelOptions], _options_of("model")]
-    method: Annotated[SerializeAsAny[MethodOptions], _options_of("method")]
+    method: Annotated[SerializeAsAny[CommonOptions], _options_of("method")]
     schedule: ScheduleOptions
     optim: OptimConfig
     hardware: HardwareConfig = HardwareConfig()
@@ -83,10 +85,17 @@ class RunConfig(Section):
         dataset = self.dataset
         return make_architecture(self.model, dataset.size, dataset.channels, classes or dataset.classes or 0)
 
-    def budgets(self) -> list[StateBudget]:
+    def with_method(self, method: CommonOptions) -> RunConfig:
+        """The same with another method."""
+        return self.model_copy(update={"method": method})
+
+    def budgets(self, structure: Structure | None = None) -> list[StateBudget]:
         """What each state may keep.
+
+        Args:
+            structure: of the dense model, where the data has told more of it than the configuration does.
 
         Raises:
             UserError: for kinds that the model does not have, and floors that do not fit.
         """
-        return budgets(self.schedule, self.method, self.architecture().structure)
+        return budgets(self.schedule, self.method, structure or self.architecture().structure)

@@ -60,11 +60,15 @@ def about_this_start(config: RunConfig, status: StatusFile, threads: int) -> dic
 
 def plugins_of(config: RunConfig) -> dict[str, str]:
     """Key → `package version` of everything in a configuration that another installed package brings."""
-    chosen = {DATASETS: config.dataset.name, ARCHITECTURES: config.model.family, METHODS: config.method.name}
-    if isinstance(config.method, ScoredOptions):
-        chosen[CRITERIA] = config.method.criterion
-    found = {registry.key: registry.plugin(name) for registry, name in chosen.items()}
-    return {key: plugin for key, plugin in found.items() if plugin is not None}
+    chosen = [(DATASETS, config.dataset.name), (ARCHITECTURES, config.model.family), (METHODS, config.method.name)]
+    chosen += [(METHODS, part.name) for part in config.method.parts]
+    chosen += [(CRITERIA, part.criterion) for part in config.method.parts if isinstance(part, ScoredOptions)]
+    found: dict[str, dict[str, None]] = {}
+    for registry, name in chosen:
+        plugin = registry.plugin(name)
+        if plugin is not None:
+            found.setdefault(registry.key, {})[plugin] = None
+    return {key: ", ".join(plugins) for key, plugins in found.items()}
 
 
 def _flag(status: StatusFile, text: str) -> None:

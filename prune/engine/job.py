@@ -82,4 +82,6 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
     digests = Digests(directory, {} if files is None else files)
-    return Job(config, directory, digests, stop, device, architecture, facts, loader, method, config.budgets())
+    return Job(
+        config, directory, digests, stop, device, architecture, facts, loader, method, config.budgets(architecture.structure)
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prune.config.schema import RunConfig
-from prune.pruning.options import MethodOptions
+from prune.pruning.options import CommonOptions, MethodOptions
 
 if TYPE_CHECKING:  # torch is not needed to read a method's options or to plan
     from torch import Tensor
@@ -27,7 +27,7 @@ class Method:
         options: its own section, an instance of `Options`.
     """
 
-    Options: ClassVar[type[MethodOptions]] = MethodOptions
+    Options: ClassVar[type[CommonOptions]] = MethodOptions
     changes_state_0: ClassVar[bool] = False
 
     def __init__(self, config: RunConfig, options: Any):
@@ -45,6 +45,10 @@ class Method:
             sizes: forward MACs of one image of the model that each state keeps.
         """
         return [size for state, size in enumerate(sizes) for _ in range(config.schedule.epochs_of(state))]
+
+    def of(self, state: int) -> Method:
+        """The method whose hooks are called in a state: this one, unless it is several that take turns."""
+        return self
 
     @property
     def has_loss_term(self) -> bool:

@@ -6,6 +6,7 @@ import logging
 import time
 
 from prune.architectures.build import build_model, restore_model
+from prune.architectures.group import MEASURED
 from prune.base.errors import UserError
 from prune.base.files import read_json
 from prune.engine import memory
@@ -31,9 +32,10 @@ def begin_state(job: Job, progress: Progress, before: PruningState | None = None
         state.restore(progress.live)
         return state
     began = time.monotonic()
-    job.method.begin(state)
+    method = job.method.of(state.index)
+    method.begin(state)
     if state.index:
-        job.method.prune(state)
+        method.prune(state)
     _announce(state)
     state.seconds += time.monotonic() - began
     return state
@@ -98,15 +100,18 @@ def _ensure_rewind_points(job: Job, state: PruningState) -> None:
 
 def _announce(state: PruningState) -> None:
     """Say what the state keeps: counted, since a joint ranking's numbers by kind follow from the scores."""
-    kept = state.structure.by_kind((state.alive if state.marked is None else state.marked).counts())
+    counts, budget = (state.alive if state.marked is None else state.marked).counts(), state.budget
+    kept = state.structure.by_kind(counts)
+    left = state.structure.size(budget.measure, counts) / state.structure.size(budget.measure)
     log.info(
-        "state %d: rate %.3f, keeps %s%s",
+        "state %d: rate %.3f%s, keeps %s%s",
         state.index,
-        state.budget.rate,
+        budget.rate,
+        "" if budget.limit is None else f" of all {MEASURED[budget.measure]}, {100 * left:.2f} % stay",
         " and ".join(f"{units} of {state.structure.units(kind)} {kind}" for kind, units in kept.items()),
         "" if state.marked is None else "; the others are marked until their removal",
     )
-    if state.config.method.min_per_block == "auto":
+    if state.options.min_per_block == "auto":
         bare = [kind for kind, budget in state.budget.kinds.items() if budget.floor == 0]
         if bare:
             log.warning(

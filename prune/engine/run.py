@@ -65,8 +65,9 @@ class Run:
             sums = self.train_rest_of_epoch(state, epoch)
             line = self.evaluate_epoch(state, epoch, sums)
             began = time.monotonic()
-            self.job.method.end_epoch(state, epoch)
-            if self.job.method.can_be_best(state, epoch):
+            method = self.job.method.of(state.index)
+            method.end_epoch(state, epoch)
+            if method.can_be_best(state, epoch):
                 state.keep_if_best(epoch)
             check_finite(state.tensors(), state)
             capture_rewind_point(state, epoch)
@@ -91,7 +92,7 @@ class Run:
                 self.leave(state, epoch, count, sums)
 
         if start < steps:
-            train_epoch(state, step_hooks(self.job.method, state), epoch, start, sums, done)
+            train_epoch(state, step_hooks(self.job.method.of(state.index), state), epoch, start, sums, done)
         sums.check_finite(state.index, epoch, steps, lambda step: lr_at(state, epoch * steps + step))
         sums.seconds = before + time.monotonic() - began
         return sums
@@ -116,7 +117,7 @@ class Run:
             "state": state.index,
             "epoch": epoch,
             "lr": lr_at(state, last),
-            "penalty": job.method.penalty(state, last) if state.index else None,
+            "penalty": job.method.of(state.index).penalty(state, last) if state.index else None,
             "train_loss": sums.losses.double().mean().item(),
             "train_accuracy": 100 * sums.correct.item() / images,
             "val_loss": val.loss,
@@ -134,7 +135,7 @@ class Run:
         if state.best is None:  # a state without epochs: what it began with is all there is
             state.validate()
             state.keep_if_best(None)
-        job.method.end_state(state)
+        job.method.of(state.index).end_state(state)
         assert state.best is not None
         final = {name: tensor.clone() for name, tensor in state.tensors().items()}
         check_finite(final, state)

@@ -37,6 +37,7 @@ class PruningState(Training):
         index: s.
         alive: the units that the model has.
         structure: the dense model's groups.
+        options: the method's, as they hold in this state.
         budget: what this state may keep.
         marked: the keep set that will remain once the marked units are removed; None when none are marked.
         record: this state's own columns of states.jsonl.
@@ -72,6 +73,7 @@ class PruningState(Training):
             forward=forward,
         )
         self.alive, self.structure = alive, architecture.structure
+        self.options = config.method.in_state(index)
         self.budget, self.rewind_points = budget, rewind_points
         self.marked: KeepSet | None = None
         self.record = Record()
@@ -93,7 +95,7 @@ class PruningState(Training):
         Raises:
             UserError: if the method's configuration has no criterion, or the criterion gives scores that cannot be ranked.
         """
-        method = self.config.method
+        method = self.options
         if not isinstance(method, ScoredOptions):
             raise UserError(
                 f"method.name={method.name} has no key `criterion`: its options must be ScoredOptions to score by one."
@@ -113,7 +115,7 @@ class PruningState(Training):
         Raises:
             UserError: for scores of the wrong groups or lengths, or that are not finite.
         """
-        method = self.config.method
+        method = self.options
         check_scores(scores, self.alive, f"method.name={method.name}")
         return choose(scores, self.alive, self.structure, self.budget, method.pools)
 
@@ -137,7 +139,7 @@ class PruningState(Training):
                 one must be among the options' `rewind_points`, so that they are kept when the run passes them. `reinit` is no
                 point: a dense model is drawn afresh, seeded by run and state, never with pretrained weights, and sliced.
         """
-        point = self.config.method.rewind if to is None else to
+        point = self.options.rewind if to is None else to
         if point == "none":
             return
         dense = KeepSet.dense(self.structure)
@@ -240,6 +242,7 @@ class PruningState(Training):
             kinds=method.kinds(self.structure),
             batches=lambda: self.loader.calibration(self.index, method.calibration_batches),
             generator=generator(self.config.seed, "criterion", self.index),
+            measure=self.budget.measure,
         )
 
     def _marking(self) -> UnitPenalty:

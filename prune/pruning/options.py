@@ -15,10 +15,34 @@ BlockRates = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
 """Relative rates, one a block."""
 
 
-class MethodOptions(Section):
-    """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
+class CommonOptions(Section):
+    """What the options of every method tell, be it one method or several that take turns."""
 
     name: str
+
+    @property
+    def parts(self) -> tuple[MethodOptions, ...]:
+        """The options of the methods that take turns; of a method that acts in all states, its own."""
+        raise NotImplementedError
+
+    def in_state(self, state: int) -> MethodOptions:
+        """The options that hold in a state."""
+        raise NotImplementedError
+
+    @property
+    def rewind_points(self) -> tuple[str, ...]:
+        """The points of state 0 that the run may rewind to, as `rewind` writes them: it keeps these."""
+        return tuple(dict.fromkeys(point for part in self.parts for point in part.rewind_points))
+
+    @property
+    def prunes(self) -> bool:
+        """Whether anything is removed at all."""
+        return any(part.prunes for part in self.parts)
+
+
+class MethodOptions(CommonOptions):
+    """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
+
     scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
     block_rates: BlockRates | dict[str, BlockRates] | None = Field(
         None, description="relative rates by block, or by kind and block, scaled to meet the state's rate; null: scope decides"
@@ -40,13 +64,18 @@ class MethodOptions(Section):
         return value
 
     @property
+    def parts(self) -> tuple[MethodOptions, ...]:
+        return (self,)
+
+    def in_state(self, state: int) -> MethodOptions:
+        return self
+
+    @property
     def rewind_points(self) -> tuple[str, ...]:
-        """The points of state 0 that the method may rewind to, as `rewind` writes them: the run keeps these."""
         return () if self.rewind in ("none", "reinit") else (self.rewind,)
 
     @property
     def prunes(self) -> bool:
-        """Whether the method removes anything at all."""
         return True
 
     @property

@@ -1,4 +1,4 @@
-"""How many units each of several lists loses or keeps, where that follows from their weights alone. No torch."""
+"""Several lists that lose units in turn, in proportion to their weights. No torch."""
 
 from __future__ import annotations
 
@@ -28,26 +28,3 @@ def in_turn(weights: Sequence[float], gone: Sequence[int], available: Sequence[i
     first = np.searchsorted(lists, lists)
     nth = np.arange(len(lists)) - first + np.asarray(gone)[lists]
     return lists[np.lexsort((-lists, (nth + 0.5) / np.asarray(weights, dtype=float)[lists]))]
-
-
-def spread(
-    kept: int,
-    sizes: Sequence[int],
-    floor: int = 0,
-    alive: Sequence[int] | None = None,
-    weights: Sequence[float] | None = None,
-) -> list[int]:
-    """Spread `kept` units over blocks of `sizes` units, at least `floor` in each; ties to the first block.
-
-    It never takes a unit from a block when one more is kept (see `in_turn`). With the usual weights, blocks of equal size get
-    kept // B units each, and one more in the first kept mod B.
-
-    Args:
-        alive: units that each block still has (default: all). None is given more, so keep sets stay nested also where the
-            floor has fallen since.
-        weights: what each block loses is in proportion to these; default: the sizes.
-    """
-    left = list(sizes if alive is None else alive)
-    gone = [size - units for size, units in zip(sizes, left, strict=True)]
-    order = in_turn(sizes if weights is None else weights, gone, [max(0, units - floor) for units in left])
-    return (np.array(left, dtype=int) - np.bincount(order[: sum(left) - kept], minlength=len(left))).tolist()

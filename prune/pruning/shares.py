@@ -20,14 +20,18 @@ def shares(method: MethodOptions, structure: Structure) -> Shares | None:
     """
     if not method.prunes or (method.block_rates is None and method.scope != "layer"):
         return None
-    sizes = {kind: [group.count for group in structure.of(kind)] for kind in structure.kinds}
     if method.block_rates is None:
-        return {kind: [float(size) for size in sizes[kind]] for kind in sizes}
+        return by_width(structure)
     relative = _relative_rates(method, structure)
     return {
-        kind: [size * rate for size, rate in zip(sizes[kind], relative.get(kind, [1.0] * len(sizes[kind])), strict=True)]
-        for kind in sizes
+        kind: [width * rate for width, rate in zip(widths, relative.get(kind, [1.0] * len(widths)), strict=True)]
+        for kind, widths in by_width(structure).items()
     }
+
+
+def by_width(structure: Structure) -> Shares:
+    """The same share of every block."""
+    return {kind: [float(group.count) for group in structure.of(kind)] for kind in structure.kinds}
 
 
 def _relative_rates(method: MethodOptions, structure: Structure) -> Shares:

@@ -28,6 +28,8 @@ ADDED_LATER: dict[str, Any] = {
     "model.pre_norm": False,
     "model.fc_norm": None,
     "method.block_rates": None,
+    "schedule.measure": "units",
+    "schedule.epochs_last": None,
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.
 
@@ -46,10 +48,16 @@ def counted(config: RunConfig) -> dict[str, Any]:
         content["model"]["pretrained"] = os.path.realpath(config.model.pretrained)
     for key, neutral in ADDED_LATER.items():
         section, _, leaf = key.rpartition(".")
-        place = content[section] if section else content
-        if leaf in place and place[leaf] == neutral:
-            del place[leaf]
+        for place in _places(content, section):
+            if leaf in place and place[leaf] == neutral:
+                del place[leaf]
     return content
+
+
+def _places(content: dict[str, Any], section: str) -> list[dict[str, Any]]:
+    """Where a section's keys stand: of `method` also in each of its phases, if it has any."""
+    place = content[section] if section else content
+    return [place, *(phase["method"] for phase in place.get("phases", ()))] if section == "method" else [place]
 
 
 def root_that_counts(dataset: Mapping[str, Any]) -> str | None:

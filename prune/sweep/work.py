@@ -23,9 +23,9 @@ def flops_left(config: RunConfig, epochs_done: int = 0) -> float | None:
 def is_exact(config: RunConfig) -> bool:
     """Whether sizes are known beforehand: where quotas fix them, or all units of a kind cost the same and each kind has its own
     count."""
-    structure = config.architecture().structure
-    settled = all(budget.quotas is not None for budget in config.budgets())
-    return settled or (structure.even and config.method.pools == "separate")
+    if all(budget.quotas is not None for budget in config.budgets()):
+        return True
+    return config.architecture().structure.even and all(part.pools == "separate" for part in config.method.parts)
 
 
 def macs_per_epoch(config: RunConfig) -> list[int]:

@@ -21,6 +21,7 @@ from prune.sweep.hydra_errors import in_one_sentence
 from tests.conftest import CONF, TINY_RUN, compose_config
 
 ROOT = CONF.parent
+PHASES = "method=phases method.phases="
 FOLDER = "dataset=image_folder dataset.image_size=8 optim.batch_size=4"
 
 # (what is typed after a run that is fine, what the sentence must contain). {…} are the fixture `places` below.
@@ -49,9 +50,9 @@ TABLE = [
     ("method.targets=heads", "method.targets=heads must be all or a list in brackets, each text"),
     ("method.targets=[head,mlp]", "method.targets names head, mlp, which this model does not have; it has heads, neurons"),
     ("method=rsst method.penalty.schedule=e", "must be one of exp_custom_exponents, exp_custom, x, x^2, x^3, exp"),
-    ("method=reffil", "method=reffil must be one of dense, refill, rsst"),
+    ("method=reffil", "method=reffil must be one of dense, phases, refill, rsst"),
     ("schedule=quadratic", "schedule=quadratic must be one of constant, cubic, geometric, linear"),
-    ("method.name=reffil", "method.name='reffil' is not known; choose one of dense, refill, rsst"),
+    ("method.name=reffil", "method.name='reffil' is not known; choose one of dense, phases, refill, rsst"),
     ("dataset.name=mnist", "choose one of cifar10, cifar100, digit_pairs, digits, image_folder"),
     ("checkpoint.keep=some", "checkpoint.keep=some must be one of all, last, best"),
     ("name=a/b", "name=a/b must be letters, digits and"),
@@ -72,6 +73,16 @@ TABLE = [
     ("method.pools=joint method.criterion=activation", "method.criterion=activation cannot be compared"),
     ("method.pools=joint method.targets=[neurons]", "so it needs method.targets=all, not [neurons]"),
     ("method.pools=joint method.scope=layer", "it needs method.scope=global"),
+    (PHASES + "[{{from_state:3,method:{{name:rsst}}}}]", "leaves state 1–2 without a method"),
+    (PHASES + "[{{from_state:1,method:{{name:rsst}}}},{{from_state:1,method:{{name:refill}}}}]", "phases overlap"),
+    ("method=phases schedule.states=4", "method.phases: refill takes over at state 4, which never comes; schedule.states=4"),
+    (PHASES + "[{{from_state:1,method:{{name:refil}}}}]", "method.phases: method.name='refil' is not known"),
+    (PHASES + "[{{from_state:1,method:{{ramp:1}}}}]", "method.phases: a method has no name; choose one of"),
+    (PHASES + "[{{from_state:1,method:{{name:phases}}}}]", "method.phases: phases takes turns itself"),
+    (PHASES + "[{{from_state:1,method:{{name:rsst,ramp:2}}}}]", "method.phases, rsst: method.ramp=2 must be a"),
+    (PHASES + "[{{from_state:1,method:{{name:rsst,rampp:1}}}}]", "(did you mean method.ramp?)"),
+    (PHASES + "[{{from_state:1}}]", "must be a list of phases, each {from_state: S, method: {name: …"),
+    ("method=phases method.rewind=init", "method.rewind is not a key of this configuration (it is one of method=dense"),
     # keys that are not there: with + our schema says so, without it Hydra would
     ("+schedule.targt=0.5", "schedule.targt is not a key of this configuration (did you mean schedule.target?)"),
     ("schedule.targt=0.5", "schedule.targt is not a key of this configuration (did you mean schedule.target?)"),
@@ -87,7 +98,7 @@ TABLE = [
     ("+method.ramp=0.5", "method.ramp is not a key of this configuration (it is one of method=rsst)"),
     ("+optim.nonsense=1", "optim.nonsense is not a key of this configuration (optim has name, lr, "),
     ("~model.depth", "model.depth is missing"),
-    ("~method.name", "method.name is missing; choose one of dense, refill, rsst"),
+    ("~method.name", "method.name is missing; choose one of dense, phases, refill, rsst"),
     ("~model.family", "model.family is missing; choose one of"),
     ("dataset=image_folder", "dataset.root is missing; give dataset.root=VALUE"),
     ("optim.lr=[", "optim.lr=[ cannot be read"),
@@ -246,7 +257,7 @@ def test_the_run_that_the_table_spoils_is_fine(tmp_path: Path) -> None:
         ("schedule.targt=0.5", "error: schedule.targt is not a key of this configuration (did you mean schedule.target?)."),
         ("-m +optim.learning=1,2", "error: +optim.learning=1: optim.learning is not a key of this configuration ("),
         ("-m schedule.target=0.5,1.5", "error: schedule.target=1.5: schedule.target=1.5 must be a number above 0 and below 1."),
-        ("-m method=refill,rest", "error: method=rest must be one of dense, refill, rsst."),
+        ("-m method=refill,rest", "error: method=rest must be one of dense, phases, refill, rsst."),
         ("outputs={file}/runs", "cannot be written"),
         ("optim.batch_size=5000", "optim.batch_size=5000 is larger than the training split, which has 1203 images."),
     ],

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from prune.architectures.group import Structure
 from prune.pruning.budget import KindBudget, StateBudget
 from prune.pruning.keepset import KeepSet
-from prune.pruning.quotas import spread
-from prune.pruning.ranking import Scores, choose, joint_budget, rank_joint, rank_separate
+from prune.pruning.ranking import Scores, choose, joint_budget
 from prune.pruning.schedule import rates
+from prune.pruning.shares import by_width
 from tests.architectures.vits import SMALL
 from tests.pruning.naive import (
     FEW_BLOCKS,
@@ -55,16 +55,14 @@ def check_separate(
 
 
 def ranked(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget, scope: str) -> KeepSet:
-    """By one list a kind, or with quotas that are spread over its blocks by width."""
-    if scope == "global":
-        return choose(scores, alive, structure, budget, "separate")
-    quotas: dict[str, int] = {}
-    for kind, of_kind in budget.kinds.items():
-        groups = structure.of(kind)
-        left = [len(alive[group.name]) for group in groups]
-        found = spread(of_kind.kept, [group.count for group in groups], of_kind.floor, left)
-        quotas |= dict(zip((group.name for group in groups), found, strict=True))
-    return choose(scores, alive, structure, replace(budget, quotas=quotas), "separate")
+    """By one list a kind, or each kind spread over its blocks by width."""
+    return choose(
+        scores, alive, structure, budget if scope == "global" else replace(budget, shares=by_width(structure)), "separate"
+    )
+
+
+def rank_joint(densities: Scores, alive: KeepSet, structure: Structure, budget: StateBudget) -> KeepSet:
+    return choose(densities, alive, structure, budget, "joint")
 
 
 def is_within(keep: KeepSet, alive: KeepSet) -> bool:
@@ -180,7 +178,7 @@ def test_the_joint_budget_is_what_separate_ranking_removes(which: str, rate: flo
     if which in ("micro", "tiny", "few blocks"):  # all units of a kind cost the same, so the counts fix the parameters
         plain = budget_of(structure, rate, 0)
         scores = draw_scores(KeepSet.dense(structure), structure, random.Random(0), ties=False)
-        keep = rank_separate(as_scores(scores, structure), KeepSet.dense(structure), structure, plain)
+        keep = choose(as_scores(scores, structure), KeepSet.dense(structure), structure, plain)
         assert joint_budget(plain, structure) == parameters_gone(keep, structure)
 
 
@@ -209,7 +207,7 @@ def test_vit_small_at_seventy_percent() -> None:
     structure = SMALL.structure
     alive, budget = KeepSet.dense(structure), budget_of(structure, 0.7, "auto")
     scores = draw_scores(alive, structure, random.Random(7), ties=True)
-    keep = rank_separate(as_scores(scores, structure), alive, structure, budget)
+    keep = choose(as_scores(scores, structure), alive, structure, budget)
     assert structure.by_kind(keep.counts()) == {"heads": 22, "neurons": 5_530}
     listed = worst_first(scores["neurons"], lists_of(alive, structure, "neurons"))[-5_530:]
     assert {(block, unit) for _, block, unit in listed} == {
@@ -226,7 +224,7 @@ def of_few_blocks(
         0.5, {"heads": KindBudget(0.5, 8, *kept_heads), "neurons": KindBudget(0.5, 18, *kept_neurons)}
     )  # fmt: skip
     scores = as_scores({"heads": heads, "neurons": neurons}, structure)
-    return by_kind(rank_separate(scores, KeepSet.dense(structure), structure, budget), structure)
+    return by_kind(choose(scores, KeepSet.dense(structure), structure, budget), structure)
 
 
 def test_ties_go_by_block_and_index() -> None:
@@ -258,6 +256,6 @@ def test_state_zero_keeps_everything(which: str) -> None:
     structure = STRUCTURES[which]
     alive, budget = KeepSet.dense(structure), budget_of(structure, 0.0, "auto")
     scores = as_scores(draw_scores(alive, structure, random.Random(0), ties=False), structure)
-    assert rank_separate(scores, alive, structure, budget) == alive
+    assert choose(scores, alive, structure, budget) == alive
     assert ranked(scores, alive, structure, budget, "layer") == alive
     assert rank_joint(scores, alive, structure, budget) == alive

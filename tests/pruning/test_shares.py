@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.methods.refill import RefillOptions
-from prune.pruning.budget import StateBudget, budgets
+from prune.pruning.budget import StateBudget
+from prune.pruning.budgets import budgets
 from prune.pruning.schedule import ScheduleOptions
 from tests.conftest import Compose
 from tests.pruning.naive import STRUCTURES, made_up

@@ -64,6 +64,10 @@ ANALYSES = Registry(
     {
         "weights": "prune.analysis.weights:Weights",
         "errors": "prune.analysis.errors:Errors",
+        "similarity": "prune.analysis.similarity:Similarity",
+        "redundancy": "prune.analysis.redundancy:Redundancy",
+        "sensitivity": "prune.analysis.sensitivity:Sensitivity",
+        "importance": "prune.analysis.importance:Importance",
     },
 )
 """What `prune analyse` can measure of a finished run, in the order in which it does."""

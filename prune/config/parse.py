@@ -15,6 +15,7 @@ from prune.base.errors import UserError
 from prune.base.section import Section
 from prune.config.checks import cross_check
 from prune.config.describe import FORMS, allowed, owners, section_of, show
+from prune.config.recipe import is_path
 from prune.config.schema import CHOSEN_BY_NAME, NAME, RunConfig
 from prune.config.secrets import SUBMISSION_ONLY
 
@@ -22,8 +23,8 @@ from prune.config.secrets import SUBMISSION_ONLY
 def parse(config: Mapping[str, Any]) -> RunConfig:
     """Validate a resolved configuration.
 
-    Relative paths (outputs, dataset.root, model.pretrained) become absolute against the current directory, which is the
-    launch directory while composing.
+    Relative paths (outputs, dataset.root, model.pretrained, a teacher) become absolute against the current directory, which is
+    the launch directory while composing.
 
     Raises:
         UserError: what is wrong with each key, joined by semicolons.
@@ -46,12 +47,19 @@ def check_place(outputs: object, name: object) -> None:
 
 
 def _absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
-    for section, key in ((None, "outputs"), ("dataset", "root"), ("model", "pretrained")):
-        place = result if section is None else result.get(section)
-        if isinstance(place, dict) and isinstance(place.get(key), str):
-            place[key] = str(Path(place[key]).expanduser().absolute())
+    result = _copied(config)
+    for section, key in (("", "outputs"), ("dataset", "root"), ("model", "pretrained"), ("recipe.distillation", "teacher")):
+        place: Any = result
+        for part in filter(None, section.split(".")):
+            place = place.get(part) if isinstance(place, dict) else None
+        given = place.get(key) if isinstance(place, dict) else None
+        if isinstance(given, str) and (key != "teacher" or is_path(given)):
+            place[key] = str(Path(given).expanduser().absolute())
     return result
+
+
+def _copied(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in config.items()}
 
 
 def problems(config: Mapping[str, Any], details: Iterable[ErrorDetails]) -> list[str]:

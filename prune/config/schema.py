@@ -14,6 +14,7 @@ from prune.base.registry import Registry
 from prune.base.section import Section
 from prune.config.hardware import HardwareConfig
 from prune.config.optim import OptimConfig
+from prune.config.recipe import RecipeConfig
 from prune.data.options import DatasetOptions
 from prune.pruning.budget import StateBudget
 from prune.pruning.budgets import budgets
@@ -76,6 +77,7 @@ class RunConfig(Section):
     method: Annotated[SerializeAsAny[CommonOptions], _options_of("method")]
     schedule: ScheduleOptions
     optim: OptimConfig
+    recipe: RecipeConfig = RecipeConfig()
     hardware: HardwareConfig = HardwareConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     logger: LoggerConfig = LoggerConfig()
@@ -88,6 +90,14 @@ class RunConfig(Section):
     def with_method(self, method: CommonOptions) -> RunConfig:
         """The same with another method."""
         return self.model_copy(update={"method": method})
+
+    def epochs_of(self, state: int) -> int:
+        """Epochs of a state: the schedule's, unless the method has other ones."""
+        return self.method.epochs(self.schedule, state)
+
+    def epochs_before(self, state: int) -> int:
+        """Epochs of all states before a state; with the number of states, those of the whole run."""
+        return sum(self.epochs_of(earlier) for earlier in range(state))
 
     def budgets(self, structure: Structure | None = None) -> list[StateBudget]:
         """What each state may keep.

@@ -15,6 +15,7 @@ from prune.base.text import ranges
 from prune.config.parse import problems
 from prune.engine.method import Method
 from prune.pruning.options import CommonOptions, MethodOptions
+from prune.pruning.schedule import ScheduleOptions
 
 if TYPE_CHECKING:
     from prune.config.schema import RunConfig
@@ -76,6 +77,9 @@ class PhasesOptions(CommonOptions):
     def in_state(self, state: int) -> MethodOptions:
         return self.parts[self.phase_of(state)]
 
+    def epochs(self, schedule: ScheduleOptions, state: int) -> int:
+        return self.in_state(state).epochs(schedule, state)
+
     def phase_of(self, state: int) -> int:
         """Which phase a state is in; state 0, which prunes nothing, is in the first."""
         return max(sum(phase.from_state <= state for phase in self.phases) - 1, 0)
@@ -106,7 +110,7 @@ class Phases(Method):
     def macs_per_epoch(cls, config: RunConfig, options: PhasesOptions, sizes: Sequence[int]) -> list[int]:
         """Of each epoch what the method of its state says, which plans as if it had all states."""
         planned = [METHODS.load(part.name).macs_per_epoch(config.with_method(part), part, sizes) for part in options.parts]
-        phase = [options.phase_of(state) for state in range(len(sizes)) for _ in range(config.schedule.epochs_of(state))]
+        phase = [options.phase_of(state) for state in range(len(sizes)) for _ in range(config.epochs_of(state))]
         return [planned[which][epoch] for epoch, which in enumerate(phase)]
 
     def of(self, state: int) -> Method:

@@ -71,9 +71,9 @@ class RSST(Method):
     @classmethod
     def macs_per_epoch(cls, config: RunConfig, options: RSSTOptions, sizes: Sequence[int]) -> list[int]:
         """A state trains at the size of the state before until what is marked goes."""
-        result = [sizes[0]] * config.schedule.epochs_of(0)
+        result = [sizes[0]] * config.epochs_of(0)
         for state in range(1, len(sizes)):
-            epochs = config.schedule.epochs_of(state)
+            epochs = config.epochs_of(state)
             marked = _epochs_until_removal(options.ramp, epochs)
             result += [sizes[state - 1]] * marked + [sizes[state]] * (epochs - marked)
         return result
@@ -81,7 +81,7 @@ class RSST(Method):
     def prepare(self, steps_per_epoch: int) -> None:
         """Fix the ramps and removals; simulate one marked weight and refuse a penalty that would blow it up."""
         schedule = self.config.schedule
-        lengths = sorted({schedule.epochs_of(state) for state in range(1, schedule.states)})
+        lengths = sorted({self.config.epochs_of(state) for state in range(1, schedule.states)})
         self.ramps = {epochs: Ramp.of(self.options.ramp, epochs, steps_per_epoch) for epochs in lengths}
         if self.schedule.ceiling == "auto":
             self.ceiling = max(self._smallest_ceiling(epochs, steps_per_epoch) for epochs in lengths)

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from prune.architectures.group import Structure
 from prune.base.registries import CRITERIA
 from prune.base.section import Section
+from prune.pruning.schedule import ScheduleOptions
 
 BlockRates = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
 """Relative rates, one a block."""
@@ -28,6 +29,10 @@ class CommonOptions(Section):
     def in_state(self, state: int) -> MethodOptions:
         """The options that hold in a state."""
         raise NotImplementedError
+
+    def epochs(self, schedule: ScheduleOptions, state: int) -> int:
+        """Epochs of a state. A method that has others than the schedule's says so here; state 0's are the same for all."""
+        return schedule.epochs_of(state)
 
     @property
     def rewind_points(self) -> tuple[str, ...]:

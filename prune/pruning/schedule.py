@@ -112,10 +112,3 @@ def epochs_before(schedule: Mapping[str, Any], state: int) -> int:
     last = int(schedule["states"]) - 1
     whole = epochs_of(schedule, 0) + (min(state, last) - 1) * int(schedule["epochs"])
     return whole + (epochs_of(schedule, last) if state > last else 0)
-
-
-def position(schedule: Mapping[str, Any], epochs_done: int) -> tuple[int, int]:
-    """(state, epoch) that comes after so many epochs of a run; (number of states, 0) after all of them."""
-    states = int(schedule["states"])
-    state = next((state for state in range(states) if epochs_done < epochs_before(schedule, state + 1)), states)
-    return state, epochs_done - epochs_before(schedule, state) if state < states else 0

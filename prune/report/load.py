@@ -10,7 +10,6 @@ import yaml
 
 from prune.base.errors import UserError
 from prune.base.text import flatten
-from prune.pruning.schedule import epochs_before
 from prune.report.study import EPOCH_COLUMNS, Run, Study, Variant, recorded_columns, state_columns
 from prune.report.variants import counted, dataset_of, group_key, labels
 from prune.rundir.reader import RunRecord, find_runs, read_run, run_folders
@@ -143,7 +142,7 @@ def _epochs(variants: Sequence[Variant]) -> pd.DataFrame:
     runs = {run.key: run for variant in variants for run in variant.runs}
     before: dict[tuple[str, int], int] = {}
     for key, state in frame[["run", "state"]].drop_duplicates().itertuples(index=False):
-        before[key, state] = epochs_before(runs[key].record.config["schedule"], state)
+        before[key, state] = runs[key].record.epochs_before(state)
     offsets = [before[key, state] for key, state in zip(frame["run"], frame["state"], strict=True)]
     frame.insert(8, "total_epoch", pd.Series(offsets, index=frame.index, dtype="int64") + frame["epoch"].astype("int64"))
     return frame

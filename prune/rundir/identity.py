@@ -30,6 +30,7 @@ ADDED_LATER: dict[str, Any] = {
     "method.block_rates": None,
     "schedule.measure": "units",
     "schedule.epochs_last": None,
+    "recipe": {},  # of which only what is on is counted
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.
 
@@ -46,6 +47,9 @@ def counted(config: RunConfig) -> dict[str, Any]:
         content["dataset"].pop("root", None)
     if isinstance(config.model.pretrained, str):
         content["model"]["pretrained"] = os.path.realpath(config.model.pretrained)
+    if config.recipe.distillation.path is not None:
+        content["recipe"]["distillation"]["teacher"] = os.path.realpath(config.recipe.distillation.path)
+    content["recipe"] = {key: content["recipe"][key] for key, part in config.recipe if part.on}
     for key, neutral in ADDED_LATER.items():
         section, _, leaf = key.rpartition(".")
         for place in _places(content, section):

@@ -74,7 +74,8 @@ def launch_cells(
         executor: makes a submitit executor (see the launcher plugin).
     """
     try:
-        swept = {override for overrides in matrix for override in overrides if not all(override in cell for cell in matrix)}
+        shared = set.intersection(*(set(overrides) for overrides in matrix))
+        swept = {override for overrides in matrix for override in overrides} - shared
         configs = [_cell(compose, overrides, swept) for overrides in matrix]
         _check_one_place(configs)
         inline = configs[0].hardware.launcher == "inline"

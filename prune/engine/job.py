@@ -85,4 +85,5 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
     digests = Digests(directory, {} if files is None else files)
     teachers = Teachers(config, directory, facts, device)
-    return Job(config, directory, digests, stop, device, architecture, facts, loader, method, teachers, config.budgets())
+    budgets = config.budgets(architecture.structure)
+    return Job(config, directory, digests, stop, device, architecture, facts, loader, method, teachers, budgets)

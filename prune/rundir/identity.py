@@ -27,6 +27,9 @@ ADDED_LATER: dict[str, Any] = {
     "model.mlp_layer": "mlp",
     "model.pre_norm": False,
     "model.fc_norm": None,
+    "method.block_rates": None,
+    "schedule.measure": "units",
+    "schedule.epochs_last": None,
     "recipe": {},  # of which only what is on is counted
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.

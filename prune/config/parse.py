@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,23 @@ def check_place(outputs: object, name: object) -> None:
 
 
 def _absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
-    for section, key in ((None, "outputs"), ("dataset", "root"), ("model", "pretrained")):
-        place = result if section is None else result.get(section)
-        if isinstance(place, dict) and isinstance(place.get(key), str):
+    result: dict[str, Any] = deepcopy(dict(config))
+    places = [(result, "outputs"), (result.get("dataset"), "root"), (result.get("model"), "pretrained")]
+    places += [(method, "counts") for method in _methods(result.get("method"))]
+    for place, key in places:
+        if isinstance(place, dict) and isinstance(place.get(key), str) and (place[key] or key != "counts"):
             place[key] = str(Path(place[key]).expanduser().absolute())
     return result
+
+
+def _methods(section: Any) -> list[Any]:
+    """The `method` section, and those of its phases, as far as they are what they should be."""
+    phases = section.get("phases") if isinstance(section, dict) else None
+    return (
+        [section, *(phase.get("method") for phase in phases if isinstance(phase, dict))]
+        if isinstance(phases, list)
+        else [section]
+    )
 
 
 def problems(config: Mapping[str, Any], details: Iterable[ErrorDetails]) -> list[str]:

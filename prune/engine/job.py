@@ -22,6 +22,7 @@ from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.pruning.budget import StateBudget
 from prune.pruning.keepset import KeepSet
+from prune.rundir.counts import budgets_of
 from prune.rundir.digests import Digests
 from prune.rundir.directory import RunDirectory
 from prune.rundir.pretrained import check_weights
@@ -81,5 +82,6 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     method.prepare(loader.steps_per_epoch)
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
+    budgets = budgets_of(config, directory, architecture.structure, verify=True)
     digests = Digests(directory, {} if files is None else files)
-    return Job(config, directory, digests, stop, device, architecture, facts, loader, method, config.budgets())
+    return Job(config, directory, digests, stop, device, architecture, facts, loader, method, budgets)

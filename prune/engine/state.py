@@ -25,7 +25,7 @@ from prune.pruning.criteria.base import Scoring
 from prune.pruning.keepset import KeepSet
 from prune.pruning.options import ScoredOptions
 from prune.pruning.penalty import UnitPenalty
-from prune.pruning.ranking import Scores, check_scores, rank_joint, rank_separate
+from prune.pruning.ranking import Scores, check_scores, keep_best, rank_joint, rank_separate
 from prune.pruning.slices import slice_tensors
 from prune.rundir.rewind import RewindPoints
 
@@ -117,6 +117,8 @@ class PruningState(Training):
         """
         method = self.options
         check_scores(scores, self.alive, f"method.name={method.name}")
+        if self.budget.quotas is not None:
+            return keep_best(scores, self.alive, self.budget.quotas)
         if method.pools == "joint":
             return rank_joint(scores, self.alive, self.structure, self.budget)
         return rank_separate(scores, self.alive, self.structure, self.budget, method.scope)

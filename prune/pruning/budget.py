@@ -39,6 +39,7 @@ class StateBudget:
     rate: float
     kinds: Mapping[str, KindBudget]
     fillback: float = 0.0
+    quotas: Mapping[str, int] | None = None
 
     @property
     def rates(self) -> dict[str, float]:

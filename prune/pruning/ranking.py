@@ -39,6 +39,14 @@ def check_scores(scores: Scores, alive: KeepSet, who: str) -> None:
         raise UserError(f"{who} gave scores for {unknown[0]}, which is no group of the model.")
 
 
+def keep_best(scores: Scores, alive: KeepSet, quotas: Mapping[str, int]) -> KeepSet:
+    """Of each group as many units as its quota says (all, if it has no more), those that score best.
+
+    Among equal scores the smaller index stays.
+    """
+    return KeepSet({name: units[_place_in_block(scores[name]) < quotas[name]] for name, units in alive.items()})
+
+
 def rank_separate(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget, scope: str) -> KeepSet:
     """Keep the best units of each kind, every kind by itself.
 

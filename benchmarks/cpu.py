@@ -22,6 +22,7 @@ from benchmarks.matmul_figure import matmul_fraction
 from benchmarks.memory_figure import memory
 from benchmarks.overhead_figure import overhead
 from benchmarks.pruning_figure import prune_time
+from benchmarks.recipe_figures import randaugment_rate, recipe_step, teacher_step
 from benchmarks.scale import Scale
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
 from prune.base.machine import cpu_count, cpu_model
@@ -36,6 +37,9 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "overhead": overhead,
     "memory": memory,
     "demo": demo,
+    "recipe_step": recipe_step,
+    "randaugment_rate": randaugment_rate,
+    "teacher_step": teacher_step,
     **family_figures(),
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,

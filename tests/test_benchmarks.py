@@ -27,8 +27,12 @@ from tests.conftest import Compose
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = (
     "matmul_fraction", "compact_step", "penalty_step", "run_cost", "prune_time", "input_rate", "overhead", "memory",
+    "recipe_step", "randaugment_rate", "teacher_step",
     "swin_compact", "swin_dense", "swin_prune", "mamba_compact_step", "mamba_plain_step",
 )  # fmt: skip
+
+NOISY = ("overhead", "teacher_step")
+"""Differences of two times, which at miniature sizes may be of either sign."""
 
 
 def benchmark(*arguments: str) -> str:
@@ -44,7 +48,7 @@ def test_cpu_prints_a_table_and_writes_each_figure(tmp_path: Path) -> None:
     output = benchmark("cpu", "--mini", "--json", str(tmp_path / "figures.json"), "--only", *QUICK)
     written = json.loads((tmp_path / "figures.json").read_text())
     assert list(written["figures"]) == list(QUICK)
-    assert all(isinstance(value, float) and value > 0 for name, value in written["figures"].items() if name != "overhead")
+    assert all(isinstance(value, float) and value > 0 for name, value in written["figures"].items() if name not in NOISY)
     for name in QUICK:
         assert f"│ {name} " in output
         detail = written["details"][name]

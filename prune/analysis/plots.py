@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 
 NUMBERED = 12
 """A heat map with more rows or columns than this has no numbers in its cells."""
@@ -38,23 +39,28 @@ def boxes(axes: Axes, series: Sequence[Box]) -> None:
     axes.set_xlim(-0.6, len(series[0].values) - 0.4)
 
 
-def heat(axes: Axes, values: np.ndarray, low: float, high: float, colours: str, digits: int = 2) -> Any:
-    """A heat map of a matrix, row 0 at the top, with numbers where there is room; nan is grey."""
+def heat(
+    axes: Axes, values: np.ndarray, low: float, high: float, colours: str, norm: Normalize | None = None, digits: int = 2
+) -> Any:
+    """A heat map of a matrix, row 0 at the top, with numbers where there is room; nan is grey.
+
+    Args:
+        norm: how values become colours; default: in proportion, from `low` to `high`.
+        digits: of a number, after the point.
+    """
     rows, columns = values.shape
     edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
-    image = axes.pcolormesh(
-        *edges, values, cmap=colours, vmin=low, vmax=high, edgecolors="white", linewidth=0.6, rasterized=True
-    )
+    norm = norm or Normalize(low, high)
+    image = axes.pcolormesh(*edges, values, cmap=colours, norm=norm, edgecolors="white", linewidth=0.6, rasterized=True)
     axes.set_facecolor("#d9d9d9")
     axes.grid(False)
     axes.set_ylim(rows - 0.5, -0.5)
     if max(rows, columns) <= NUMBERED:
         for (row, column), value in np.ndenumerate(values):
             if value == value:
-                axes.text(
-                    column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=8,
-                    color=readable(np.asarray(image.to_rgba(value))),
-                )  # fmt: skip
+                text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+                colour = readable(np.asarray(image.to_rgba(value)))
+                axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     return image
 
 

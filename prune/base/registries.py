@@ -67,6 +67,8 @@ ANALYSES = Registry(
         "errors": "prune.analysis.errors:Errors",
         "similarity": "prune.analysis.similarity:Similarity",
         "redundancy": "prune.analysis.redundancy:Redundancy",
+        "sensitivity": "prune.analysis.sensitivity:Sensitivity",
+        "importance": "prune.analysis.importance:Importance",
     },
 )
 """What `prune analyse` can measure of a finished run, in the order in which it does."""

@@ -13,6 +13,7 @@ from prune.base.registry import Registry
 from prune.base.section import Section
 from prune.config.hardware import HardwareConfig
 from prune.config.optim import OptimConfig
+from prune.config.recipe import RecipeConfig
 from prune.data.options import DatasetOptions
 from prune.pruning.budget import StateBudget, budgets
 from prune.pruning.options import CommonOptions
@@ -80,6 +81,7 @@ class RunConfig(Section):
     method: Annotated[SerializeAsAny[CommonOptions], _options_of("method")]
     schedule: ScheduleOptions
     optim: OptimConfig
+    recipe: RecipeConfig = RecipeConfig()
     hardware: HardwareConfig = HardwareConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     logger: LoggerConfig = LoggerConfig()

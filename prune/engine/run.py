@@ -150,7 +150,7 @@ class Run:
         self.progress.state, self.progress.epoch, self.progress.step = state.index + 1, 0, 0
         self.progress.alive, self.progress.model, self.progress.live = state.alive.to_lists(), final, None
         self.progress.run_memory = remembered
-        old = outdated(job.directory, state.index, job.config.checkpoint.keep)
+        old = outdated(job.directory, state.index, job.config.checkpoint.keep, job.teachers.own)
         for path in old:
             job.digests.forget(path)
         self.write()

@@ -18,6 +18,7 @@ from prune.data.loading import Loader
 from prune.engine import memory, optim
 from prune.engine.evaluate import autocast
 from prune.engine.record import Record
+from prune.engine.teacher import Teacher
 from prune.engine.training import Training
 from prune.pruning.budget import StateBudget
 from prune.pruning.compact import compact, silenced
@@ -60,6 +61,7 @@ class PruningState(Training):
         loader: Loader,
         rewind_points: RewindPoints,
         device: torch.device,
+        teacher: Teacher | None = None,
         forward: Any = None,
     ):
         super().__init__(
@@ -70,6 +72,7 @@ class PruningState(Training):
             device=device,
             index=index,
             epochs=config.epochs_of(index),
+            teacher=teacher,
             forward=forward,
         )
         self.alive, self.structure = alive, architecture.structure
@@ -101,8 +104,8 @@ class PruningState(Training):
                 f"method.name={method.name} has no key `criterion`: its options must be ScoredOptions to score by one."
             )
         criterion = CRITERIA.load(method.criterion)()
-        scoring = self._scoring(method)
-        scores = criterion.densities(scoring) if method.pools == "joint" else criterion.scores(scoring)
+        rate = criterion.densities if method.pools == "joint" else criterion.scores
+        scores = self.strictly.compute(lambda: rate(self._scoring(method)), undo=self.model.zero_grad)
         check_scores(scores, self.alive, f"method.criterion={method.criterion}")
         return scores
 

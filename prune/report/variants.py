@@ -96,6 +96,23 @@ def _short(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def model_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each group's model is called: its family; of several models of a family also what tells them apart.
+
+    `swin`, `vit · name=vit_tiny_patch16_224`, `vit · depth=3, embed_dim=48`.
+    """
+    return [_model_name(group, [other for other in groups if other.get(FAMILY) == group.get(FAMILY)]) for group in groups]
+
+
+def _model_name(group: Mapping[str, Any], relatives: Sequence[Mapping[str, Any]]) -> str:
+    keys = [key for key in differing_keys(relatives) if key.startswith("model.")]
+    models = {group_key({key: other.get(key) for key in keys}) for other in relatives}
+    if len({other.get("model.name") for other in relatives}) == len(models) > 1:
+        keys = ["model.name"]
+    telling = ", ".join(f"{key.removeprefix('model.')}={_short(group.get(key))}" for key in keys)
+    return " · ".join(filter(None, (str(group.get(FAMILY)), telling)))
+
+
 TARGETS = "schedule.targets"
 """The key that holds a target for each kind of unit."""
 

@@ -28,6 +28,7 @@ ADDED_LATER: dict[str, Any] = {
     "model.pre_norm": False,
     "model.fc_norm": None,
     "method.counts": None,
+    "recipe": {},  # of which only what is on is counted
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.
 
@@ -47,6 +48,9 @@ def counted(config: RunConfig) -> dict[str, Any]:
     for method in _places(content, "method"):
         if method.get("counts") is not None:
             method["counts"] = os.path.realpath(method["counts"])
+    if config.recipe.distillation.path is not None:
+        content["recipe"]["distillation"]["teacher"] = os.path.realpath(config.recipe.distillation.path)
+    content["recipe"] = {key: content["recipe"][key] for key, part in config.recipe if part.on}
     for key, neutral in ADDED_LATER.items():
         section, _, leaf = key.rpartition(".")
         for place in _places(content, section):

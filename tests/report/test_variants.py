@@ -12,6 +12,7 @@ from prune.report import compare
 from prune.report.findings import Findings
 from prune.report.load import load
 from prune.report.tables import accuracy, differences
+from prune.report.variants import model_names
 from prune.rundir.format import FORMAT
 from tests.report.sweep import configuration, state_line, write_flat, write_run
 
@@ -246,3 +247,14 @@ def test_a_sweep_without_runs_is_one_sentence(tmp_path: Path) -> None:
         load([tmp_path], "dense")
     with pytest.raises(UserError, match="not a folder"):
         load([tmp_path / "nowhere"], "dense")
+
+
+def test_models_are_called_by_their_family_and_what_tells_relatives_apart() -> None:
+    swin = {"model.family": "swin", "model.name": "custom", "model.depths": (2, 2), "method.name": "rsst"}
+    tiny, small = (
+        {"model.family": "vit", "model.name": f"vit_{size}", "model.embed_dim": d} for size, d in (("t", 1), ("s", 2))
+    )
+    assert model_names([swin, tiny, small, swin]) == ["swin", "vit · name=vit_t", "vit · name=vit_s", "swin"]
+    deep = {**small, "model.depth": 3}
+    assert model_names([small, deep]) == ["vit · depth=null", "vit · depth=3"]
+    assert model_names([small, {**small, "method.name": "rsst"}]) == ["vit", "vit"]

@@ -29,6 +29,11 @@ def cross_check(config: RunConfig) -> None:
 def _check_schedule(config: RunConfig) -> None:
     schedule = config.schedule
     listed = schedule.rates
+    if schedule.measure != "units" and schedule.targets is not None:
+        raise UserError(
+            f"schedule.measure={schedule.measure} gives the whole model one rate, so schedule.targets must be null; give one "
+            "of them."
+        )
     if listed is not None:
         if schedule.targets is not None:
             raise UserError("schedule.rates fixes the rate of every kind, so schedule.targets must be null; give one of them.")
@@ -55,10 +60,11 @@ def _check_schedule(config: RunConfig) -> None:
 
 def _check_optimiser(config: RunConfig) -> None:
     optim = config.optim
-    if optim.warmup_epochs > config.schedule.epochs:
-        raise UserError(
-            f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.epochs={config.schedule.epochs})."
-        )
+    schedule = config.schedule
+    for key in ("epochs", "epochs_last"):
+        epochs = getattr(schedule, key)
+        if epochs is not None and optim.warmup_epochs > epochs:
+            raise UserError(f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.{key}={epochs}).")
 
 
 def _check_recipe(config: RunConfig) -> None:
@@ -110,5 +116,7 @@ def _check_ranking(config: RunConfig, method: MethodOptions) -> None:
             )
         if method.scope == "layer":
             raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
+        if method.block_rates is not None:
+            raise UserError("method.pools=joint ranks all blocks in one list, so method.block_rates must be null.")
     if criterion is not None:
         criterion.check(config.with_method(method))

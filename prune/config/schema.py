@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from prune.architectures.base import Architecture, ModelOptions, make_architecture
+from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.base.registries import ARCHITECTURES, DATASETS, METHODS
 from prune.base.registry import Registry
@@ -15,7 +16,8 @@ from prune.config.hardware import HardwareConfig
 from prune.config.optim import OptimConfig
 from prune.config.recipe import RecipeConfig
 from prune.data.options import DatasetOptions
-from prune.pruning.budget import StateBudget, budgets
+from prune.pruning.budget import StateBudget
+from prune.pruning.budgets import budgets
 from prune.pruning.options import CommonOptions
 from prune.pruning.schedule import ScheduleOptions
 
@@ -103,10 +105,13 @@ class RunConfig(Section):
         """Epochs of all states before a state; with the number of states, those of the whole run."""
         return sum(self.epochs_of(earlier) for earlier in range(state))
 
-    def budgets(self) -> list[StateBudget]:
+    def budgets(self, structure: Structure | None = None) -> list[StateBudget]:
         """What each state may keep.
+
+        Args:
+            structure: of the dense model, where the data has told more of it than the configuration does.
 
         Raises:
             UserError: for kinds that the model does not have, and floors that do not fit.
         """
-        return budgets(self.schedule, self.method, self.architecture().structure)
+        return budgets(self.schedule, self.method, structure or self.architecture().structure)

@@ -26,7 +26,7 @@ from prune.pruning.criteria.base import Scoring
 from prune.pruning.keepset import KeepSet
 from prune.pruning.options import ScoredOptions
 from prune.pruning.penalty import UnitPenalty
-from prune.pruning.ranking import Scores, check_scores, keep_best, rank_joint, rank_separate
+from prune.pruning.ranking import Scores, check_scores, choose
 from prune.pruning.slices import slice_tensors
 from prune.rundir.rewind import RewindPoints
 
@@ -120,11 +120,7 @@ class PruningState(Training):
         """
         method = self.options
         check_scores(scores, self.alive, f"method.name={method.name}")
-        if self.budget.quotas is not None:
-            return keep_best(scores, self.alive, self.budget.quotas)
-        if method.pools == "joint":
-            return rank_joint(scores, self.alive, self.structure, self.budget)
-        return rank_separate(scores, self.alive, self.structure, self.budget, method.scope)
+        return choose(scores, self.alive, self.structure, self.budget, method.pools)
 
     def remove(self, keep: KeepSet) -> None:
         """Make the model compact: only the units of `keep` remain. The optimiser's state, if any, is sliced, not reset."""
@@ -249,6 +245,7 @@ class PruningState(Training):
             kinds=method.kinds(self.structure),
             batches=lambda: self.loader.calibration(self.index, method.calibration_batches),
             generator=generator(self.config.seed, "criterion", self.index),
+            measure=self.budget.measure,
         )
 
     def _marking(self) -> UnitPenalty:

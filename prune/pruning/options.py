@@ -13,6 +13,9 @@ from prune.base.registries import CRITERIA
 from prune.base.section import Section
 from prune.pruning.schedule import ScheduleOptions
 
+BlockRates = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+"""Relative rates, one a block."""
+
 
 class CommonOptions(Section):
     """What the options of every method tell, be it one method or several that take turns."""
@@ -51,6 +54,9 @@ class MethodOptions(CommonOptions):
     """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
 
     scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
+    block_rates: BlockRates | dict[str, BlockRates] | None = Field(
+        None, description="relative rates by block, or by kind and block, scaled to meet the state's rate; null: scope decides"
+    )
     pools: Literal["separate", "joint"] = Field("separate", description="rank each kind of unit by itself, or all together")
     targets: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field(
         "all", description="which kinds of unit are pruned"

@@ -127,7 +127,7 @@ def distance(first: Mapping[str, Any], second: Mapping[str, Any]) -> int:
     return len({_respect(key) for key in differing_keys([first, second])})
 
 
-NO_MATTER_TO_DENSE = ("schedule.target", TARGETS, "schedule.shape", "schedule.rates")
+NO_MATTER_TO_DENSE = ("schedule.target", TARGETS, "schedule.shape", "schedule.rates", "schedule.measure")
 """Keys that change nothing where nothing is pruned."""
 
 

@@ -41,7 +41,7 @@ def budgets_of(
     """
     structure = structure or config.architecture().structure
     counts = counts_of(config, directory or run_directory(config), structure, verify)
-    return [_with_counts(config, state, budget, structure, counts) for state, budget in enumerate(config.budgets())]
+    return [_with_counts(config, state, budget, structure, counts) for state, budget in enumerate(config.budgets(structure))]
 
 
 def _with_counts(
@@ -127,7 +127,7 @@ def _take(config: RunConfig, part: MethodOptions, own: RunDirectory, structure: 
         raise UserError(
             f"{key}: {run.id} is of another architecture; it has {_some(theirs)} where this model has {_some(dense)}."
         )
-    states = config.with_method(part).budgets()
+    states = config.with_method(part).budgets(structure)
     return run.directory.path, [_state_like(key, run, state, budget) for state, budget in enumerate(states)]
 
 

@@ -28,6 +28,9 @@ ADDED_LATER: dict[str, Any] = {
     "model.pre_norm": False,
     "model.fc_norm": None,
     "method.counts": None,
+    "method.block_rates": None,
+    "schedule.measure": "units",
+    "schedule.epochs_last": None,
     "recipe": {},  # of which only what is on is counted
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.

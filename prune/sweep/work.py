@@ -24,7 +24,8 @@ def flops_left(config: RunConfig, epochs_done: int = 0) -> float | None:
 
 
 def is_exact(config: RunConfig) -> bool:
-    """Whether counts fix the size beforehand: where all units of a kind cost the same, and each kind has its own count."""
+    """Whether sizes are known beforehand: where quotas fix them, or all units of a kind cost the same and each kind has its own
+    count."""
     if all(budget.quotas is not None for budget in _budgets(config)):
         return True
     return config.architecture().structure.even and all(part.pools == "separate" for part in config.method.parts)
@@ -33,10 +34,7 @@ def is_exact(config: RunConfig) -> bool:
 def macs_per_epoch(config: RunConfig) -> list[int]:
     """Forward MACs of one image in each epoch of the run, in order."""
     structure = config.architecture().structure
-    sizes = [
-        structure.usual_macs(budget.kept) if budget.quotas is None else structure.macs(budget.quotas)
-        for budget in _budgets(config)
-    ]
+    sizes = [budget.macs(structure) for budget in _budgets(config)]
     method: type[Method] = METHODS.load(config.method.name)
     return method.macs_per_epoch(config, config.method, sizes)
 

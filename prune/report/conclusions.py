@@ -35,11 +35,12 @@ def conclude(findings: Findings, dataset: str) -> list[str]:
     sentences += _others(findings, [r for r in results if r.of_one_state and r not in against and r not in beside])
     sentences += beside_controls(findings, beside)
     sentences += [corrected(findings)] if results else []
-    sentences += [s for variant in variants for s in _soft_removal(findings, variant)]
+    own = [variant for variant in variants if variant.control_of is None]
+    sentences += [s for variant in own for s in _soft_removal(findings, variant)]
     sentences += _convergence(findings, variants)
-    sentences += [s for variant in variants for s in _overfitting(findings, variant)]
+    sentences += [s for variant in own for s in _overfitting(findings, variant)]
     sentences += _limits(findings, dataset, variants)
-    sentences += without_controls(findings, [v for v in variants if v.prunes and v.control_of is None], beside)
+    sentences += without_controls(findings, [v for v in own if v.prunes], beside)
     return sentences
 
 

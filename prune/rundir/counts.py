@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from prune.base.files import read_json_object, sha256_of, write_json
 from prune.config.schema import RunConfig
 from prune.pruning.budget import StateBudget
 from prune.pruning.options import MethodOptions
+from prune.pruning.schedule import ScheduleOptions
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import counted, run_directory
 from prune.rundir.reader import RunRecord, find_runs, is_run, read_run
@@ -127,6 +128,8 @@ def _take(config: RunConfig, part: MethodOptions, own: RunDirectory, structure: 
         raise UserError(
             f"{key}: {run.id} is of another architecture; it has {_some(theirs)} where this model has {_some(dense)}."
         )
+    if _rates(ScheduleOptions.model_validate(run.config["schedule"])) == _rates(config.schedule):
+        return run.directory.path, [line["groups"] for line in run.states]
     states = config.with_method(part).budgets(structure)
     return run.directory.path, [_state_like(key, run, state, budget) for state, budget in enumerate(states)]
 
@@ -160,8 +163,13 @@ def _compared(config: RunConfig) -> dict[str, Any]:
     return {key: content[key] for key in COMPARED}
 
 
+def _rates(schedule: ScheduleOptions) -> dict[str, Any]:
+    """What of a schedule says how much goes in each state."""
+    return schedule.model_dump(exclude={"epochs", "epochs_first", "epochs_last"})
+
+
 def _state_like(key: str, run: RunRecord, state: int, budget: StateBudget) -> dict[str, int]:
-    """What the other run kept at the rates of a state: in the state of the same number, else in the last that has them."""
+    """What a run of another schedule kept at the rates of a state: in the last of its states that has them."""
 
     def fits(line: Mapping[str, Any]) -> bool:
         rates = line.get("rates") or {}
@@ -169,8 +177,7 @@ def _state_like(key: str, run: RunRecord, state: int, budget: StateBudget) -> di
             abs(rates[kind] - rate) < 1e-9 for kind, rate in budget.rates.items()
         )
 
-    candidates: Iterable[dict[str, Any]] = [*run.states[state : state + 1], *reversed(run.states)]
-    line = next((line for line in candidates if fits(line)), None)
+    line = next((line for line in reversed(run.states) if fits(line)), None)
     if line is None:
         shown = ", ".join(f"{rate:.4g} of {kind}" for kind, rate in budget.rates.items())
         raise UserError(f"{key}: {run.id} has no state at the rates of state {state} ({shown}); the schedules must agree.")

@@ -99,7 +99,7 @@ TABLE = [
     ("method=dense +method.counts={missing}", "method.counts says how many units each group keeps, and dense keeps all"),
     ("method.counts=", "method.counts='' must be text or null"),
     ("method=scratch method.rewind=init", "method.rewind=init must be reinit"),
-    ("method=scratch +method.criterion=taylor", "method.criterion is not a key of this configuration (it is one of method=refill"),
+    ("method=scratch +method.criterion=taylor", "method.criterion is not a key of this configuration (it is one of method="),
     ("method=scratch method.budget=epochs", "method.budget=epochs must be one of state, run"),
     ("controls=[random]", "controls are started by experiment=controls, with name=… and outputs=… of the sweep"),
     # keys that are not there: with + our schema says so, without it Hydra would

@@ -82,7 +82,8 @@ def launch_cells(
         executor: makes a submitit executor (see the launcher plugin).
     """
     try:
-        swept = {override for overrides in matrix for override in overrides if not all(override in cell for cell in matrix)}
+        shared = set.intersection(*(set(overrides) for overrides in matrix))
+        swept = {override for overrides in matrix for override in overrides} - shared
         configs = [cell for overrides in matrix for cell in _cells(_cell(compose, overrides, swept), overrides)]
         _check_one_place(configs)
         inline = configs[0].hardware.launcher == "inline"

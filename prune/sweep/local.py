@@ -51,11 +51,13 @@ class LocalBackend:
 
     def poll(self, directories: Sequence[RunDirectory]) -> dict[Path, JobState] | None:
         self._fill()
+        waiting = {directory.path for _, directory in self._queue}
+        running = {slot[0].path for slot in self._slots if slot is not None}
         states = {}
         for directory in directories:
-            if any(waiting.path == directory.path for _, waiting in self._queue):
+            if directory.path in waiting:
                 states[directory.path] = JobState("PENDING")
-            elif any(slot is not None and slot[0].path == directory.path for slot in self._slots):
+            elif directory.path in running:
                 states[directory.path] = JobState("RUNNING")
             elif directory.path in self._ended:
                 states[directory.path] = GONE

@@ -132,6 +132,17 @@ def test_bad_input_gets_one_sentence(
     assert "Traceback" not in said
 
 
+def test_a_family_without_attention_is_told_and_remembered(compose: Compose, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = [override for override in TINY_RUN if not override.startswith("model.")]
+    sizes = ("model=mamba_micro", "model.depth=1", "model.embed_dim=16", "schedule.states=2")
+    outcome = run_cell(compose(*[o for o in tiny if o != "schedule.states=3"], *sizes, "method=refill"))
+    assert outcome.status == "done", outcome.error
+    for ending in ("2 refused", "2 there already"):
+        assert analyse(outcome.directory.path, "--only", "attention") == 0
+        said = capsys.readouterr().out
+        assert "attention: A Vision Mamba has none" in said and ending in said
+
+
 def test_a_folder_of_images_that_moved_is_named_and_can_be_given(
     compose: Compose, image_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

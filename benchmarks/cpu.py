@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.analysis_figures import analyse, analyse_memory
 from benchmarks.demo_figure import demo
 from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
@@ -41,6 +42,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "randaugment_rate": randaugment_rate,
     "teacher_step": teacher_step,
     **family_figures(),
+    "analyse": analyse,
+    "analyse_memory": analyse_memory,
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,
 }

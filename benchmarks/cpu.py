@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.analysis_figures import analyse, analyse_memory
 from benchmarks.demo_figure import demo
 from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
@@ -22,6 +23,7 @@ from benchmarks.matmul_figure import matmul_fraction
 from benchmarks.memory_figure import memory
 from benchmarks.overhead_figure import overhead
 from benchmarks.pruning_figure import prune_time
+from benchmarks.recipe_figures import randaugment_rate, recipe_step, teacher_step
 from benchmarks.scale import Scale
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
 from prune.base.machine import cpu_count, cpu_model
@@ -36,7 +38,12 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "overhead": overhead,
     "memory": memory,
     "demo": demo,
+    "recipe_step": recipe_step,
+    "randaugment_rate": randaugment_rate,
+    "teacher_step": teacher_step,
     **family_figures(),
+    "analyse": analyse,
+    "analyse_memory": analyse_memory,
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,
 }

@@ -20,16 +20,21 @@ def drain(batches: Iterable[Any]) -> None:
 
 def input_rate(scale: Scale, folder: Path) -> Figure:
     """Images/s of ours / of the DataLoader; the same uint8 images, cropped, flipped and normalised by both."""
+    return rate("input_rate", 20, scale, folder)
+
+
+def rate(name: str, limit: float, scale: Scale, folder: Path, *overrides: str) -> Figure:
+    """Images/s of ours / of the DataLoader, both as configured."""
     steps = 512 if scale.many > 2 else 2  # most of a CIFAR epoch
-    job = make_job(folder, scale, steps=steps)
+    job = make_job(folder, scale, *overrides, steps=steps)
     training, _, _ = loaders(job.config)
     calls = {"ours": lambda: drain(job.loader.training(0, 0, 0)), "theirs": lambda: drain(training)}
     times = take_turns(calls, scale.rounds)
     images = steps * scale.batch_size
     return Figure.of(
-        "input_rate",
+        name,
         ratios(times["theirs"], times["ours"]),
-        20,
+        limit,
         False,
         images_per_second=images / quartiles(times["ours"])[1],
         dataloader_images_per_second=images / quartiles(times["theirs"])[1],

@@ -63,7 +63,7 @@ def activations(state: PruningState) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    images, labels = next(iter(state.loader.training(0, 0, 0)))
+    images, labels, _ = next(iter(state.loader.training(0, 0, 0)))
     state.model.train()
     with state.fast_paths.installed(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = nn.functional.cross_entropy(state.model(images), labels)

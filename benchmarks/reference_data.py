@@ -15,6 +15,7 @@ from prune.base.registries import DATASETS
 from prune.config import RunConfig
 from prune.data.base import ArraySplit
 from prune.data.options import Augment
+from prune.data.recipe import NO_RECIPE, RandAugmentOptions
 
 WORKERS = 2
 
@@ -36,8 +37,8 @@ class PILImages(Dataset[Any]):
         return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
 
 
-def transform(images: np.ndarray, augment: Augment | None) -> Any:
-    """Crop and flip if asked for, then a normalised tensor."""
+def transform(images: np.ndarray, augment: Augment | None, changed: RandAugmentOptions = NO_RECIPE.randaugment) -> Any:
+    """Crop, flip and RandAugment if asked for, then a normalised tensor."""
     mean = (images.mean(axis=(0, 2, 3)) / 255).tolist()
     std = (images.std(axis=(0, 2, 3)) / 255).tolist()
     steps: list[Any] = []
@@ -45,6 +46,8 @@ def transform(images: np.ndarray, augment: Augment | None) -> Any:
         steps.append(transforms.RandomCrop(images.shape[2:], padding=augment.crop_padding))
     if augment is not None and augment.flip:
         steps.append(transforms.RandomHorizontalFlip())
+    if changed.on:
+        steps.append(transforms.RandAugment(changed.ops, changed.magnitude))
     return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(mean, std)])
 
 
@@ -54,7 +57,7 @@ def loaders(config: RunConfig) -> Loaders:
     pixels = splits.train.images
     options: dict[str, Any] = {"num_workers": WORKERS, "persistent_workers": True}
     plain = transform(pixels, None)
-    training = PILImages(splits.train, transform(pixels, config.dataset.augment))
+    training = PILImages(splits.train, transform(pixels, config.dataset.augment, config.recipe.randaugment))
     shuffled = torch.Generator().manual_seed(config.seed)
     return (
         DataLoader(training, config.optim.batch_size, shuffle=True, drop_last=True, generator=shuffled, **options),

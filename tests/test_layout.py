@@ -10,9 +10,11 @@ WITHOUT_WING = {"faults", "slurm"}
 """What is tried at whole runs: damaged and killed ones, and a scheduler's."""
 
 ACROSS_MODULES = {
+    "analysis/test_cost.py",
     "architectures/test_vit_variants.py",
     "config/test_bad_input.py",
     "engine/test_endings.py",
+    "engine/test_fake_gpu.py",
     "engine/test_hooks.py",
     "engine/test_mamba_runs.py",
     "engine/test_swin.py",

@@ -19,6 +19,10 @@ HARM = "PuOr"
 """Of what has a sign: orange is harm, purple is gain."""
 
 MOST_BLOCKS_NAMED = 26
+"""Names on an axis; of more blocks only every second, third, … has one."""
+
+MOST_UPRIGHT = 8
+"""With more long names than this on an x axis they are turned."""
 
 
 def colour_of(subject: Subject) -> str:
@@ -45,12 +49,19 @@ def blocks_of(structure: Structure, kind: str) -> list[str]:
     return [structure.label(group.block) for group in structure.of(kind)]
 
 
+def block_name(structure: Structure, block: int) -> str:
+    """`block 3`, or `stage 2, block 3` where the family has stages."""
+    return structure.label(block) if structure.labels else f"block {block}"
+
+
 def block_ticks(axes: Axes, labels: list[str], along: str = "x") -> None:
-    """Name the blocks on an axis, every one while there is room; long names stand upright."""
+    """Name the blocks on an axis."""
     step = -(-len(labels) // MOST_BLOCKS_NAMED)
     places = range(0, len(labels), step)
     shown = [labels[place] for place in places]
-    if along == "x":
-        axes.set_xticks(places, shown, rotation=90 if max(map(len, shown)) > 3 else 0)
-    else:
+    if along == "y":
         axes.set_yticks(places, shown)
+    elif len(shown) <= MOST_UPRIGHT or max(map(len, shown)) <= 3:
+        axes.set_xticks(places, [text.replace(", ", "\n") for text in shown])  # stage 2, block 3
+    else:
+        axes.set_xticks(places, shown, rotation=90)

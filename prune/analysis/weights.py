@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prune.analysis.base import Analysis, Numbers, Shown, Subject
 from prune.analysis.colours import DENSE, REMOVED, block_ticks, blocks_of, colour_of, heading_of, now_label
+from prune.analysis.plots import Box, boxes
 from prune.architectures.group import Group
 from prune.pruning.slices import by_unit
 from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
@@ -112,22 +113,14 @@ def _norm_figure(subject: Subject, numbers: Numbers) -> Figure:
     panels = figure.subplots(len(kinds), 1, squeeze=False)[:, 0]
     for axes, kind in zip(panels, kinds, strict=True):
         groups = subject.structure.of(kind)
+        now = [numbers[f"norm.now/{group.name}"] for group in groups]
         if subject.state:
             pairs = [kept_and_removed(numbers, group.name) for group in groups]
-            boxes = [("removed, before", REMOVED, [removed for _, removed in pairs], "///"),
-                     ("kept, before", colour, [kept for kept, _ in pairs], ""),
-                     ("kept, at the state's end", colour, [numbers[f"norm.now/{g.name}"] for g in groups], "...")]  # fmt: skip
+            removed = Box("removed, before", REMOVED, [norms for _, norms in pairs], "///")
+            kept = Box("kept, before", colour, [norms for norms, _ in pairs])
+            boxes(axes, [removed, kept, Box("kept, at the state's end", colour, now, "...", 0.25)])
         else:
-            boxes = [("dense", DENSE, [numbers[f"norm.now/{g.name}"] for g in groups], "")]
-        width = 0.8 / len(boxes)
-        for number, (label, fill, values, hatch) in enumerate(boxes):
-            places = np.arange(len(groups)) + (number - (len(boxes) - 1) / 2) * width
-            drawn = axes.boxplot(
-                values, positions=places, widths=0.85 * width, patch_artist=True, manage_ticks=False, whis=(0, 100),
-                boxprops={"facecolor": fill, "alpha": 0.25 if "end" in label else 0.6, "hatch": hatch, "edgecolor": "black"},
-                medianprops={"color": "black", "linewidth": 1.6}, whiskerprops={"color": "#333333"},
-            )  # fmt: skip
-            drawn["boxes"][0].set_label(label)
+            boxes(axes, [Box("dense", DENSE, now)])
         axes.set(title=kind, xlabel="block", ylabel="norm of a unit", ylim=(0, None))
         block_ticks(axes, blocks_of(subject.structure, kind))
     heading(figure, heading_of(subject, "norms of units"))

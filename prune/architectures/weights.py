@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -77,13 +78,28 @@ def timm_weights(name: str) -> dict[str, Tensor]:
     """timm's ImageNet weights, downloaded on first use."""
     if not timm.is_model(name):
         raise UserError(f"model.name={name!r} is not a timm model; `timm.list_models('vit*')` lists them.")
+    weights: dict[str, Tensor] = timm_model(name, "model.pretrained=true").state_dict()
+    return weights
+
+
+def timm_model(name: str, key: str) -> Any:
+    """A model of timm's with its ImageNet weights, downloaded on first use.
+
+    Args:
+        key: what asked for it, as the user wrote it.
+
+    Raises:
+        UserError: for a name that timm does not know, or weights that cannot be had.
+    """
+    if not timm.is_model(name):
+        raise UserError(f"{key}: timm knows no model of that name; `timm.list_models(pretrained=True)` lists them.")
     try:
         with _hub_quiet_and_quick():
-            return timm.create_model(name, pretrained=True).state_dict()
+            return timm.create_model(name, pretrained=True)
     except Exception as error:  # whatever the hub's client raises without network or without such weights
         raise UserError(
-            f"model.pretrained=true: the weights of {name} could not be fetched ({type(error).__name__}); fetch them on "
-            "a machine with network (python -m prune data fetch), or set model.pretrained to a local file or to false."
+            f"{key}: the weights of {name} could not be fetched ({type(error).__name__}); fetch them on a machine with "
+            f"network (python -m prune data fetch --weights {name}), or give a local file."
         ) from None
 
 

@@ -29,6 +29,14 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def set_cublas_workspace() -> None:
+    """Have cuBLAS compute with workspaces of its own for each stream, without which its results may differ from call to call.
+
+    It looks at this once, so it is set before torch starts, and only where the user has not chosen a size.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 def visible_gpus() -> list[str]:
     """GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Asks the driver's own tool, not torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -53,3 +53,11 @@ def flatten(tree: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
 def dataset_label(name: str, root: str | None = None) -> str:
     """`cifar10`; a dataset that is chosen by its folder is named by that as well: `image_folder-cub`."""
     return printable(f"{name}-{PurePath(root).name}" if root else name)
+
+
+def rounded(value: float) -> str:
+    """A large number to three significant digits, with its unit: `60 k`, `1.42 G`."""
+    for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:  # what rounds to a thousand is one of the next
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"

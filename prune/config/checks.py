@@ -8,6 +8,7 @@ from prune.base.errors import UserError
 from prune.base.registries import CRITERIA, METHODS
 from prune.config.describe import show
 from prune.config.hardware import READ_BY, HardwareConfig
+from prune.config.recipe import STATE_0
 from prune.config.schema import RunConfig
 from prune.pruning.options import MethodOptions, ScoredOptions, rewind_epoch
 
@@ -17,6 +18,7 @@ def cross_check(config: RunConfig) -> None:
     config.architecture().check()
     _check_schedule(config)
     _check_optimiser(config)
+    _check_recipe(config)
     for part in config.method.parts:
         _check_ranking(config, part)
     config.budgets()  # raises where a kind is unknown or an explicit floor does not fit
@@ -27,6 +29,11 @@ def cross_check(config: RunConfig) -> None:
 def _check_schedule(config: RunConfig) -> None:
     schedule = config.schedule
     listed = schedule.rates
+    if schedule.measure != "units" and schedule.targets is not None:
+        raise UserError(
+            f"schedule.measure={schedule.measure} gives the whole model one rate, so schedule.targets must be null; give one "
+            "of them."
+        )
     if listed is not None:
         if schedule.targets is not None:
             raise UserError("schedule.rates fixes the rate of every kind, so schedule.targets must be null; give one of them.")
@@ -53,10 +60,26 @@ def _check_schedule(config: RunConfig) -> None:
 
 def _check_optimiser(config: RunConfig) -> None:
     optim = config.optim
-    if optim.warmup_epochs > config.schedule.epochs:
+    schedule = config.schedule
+    for key in ("epochs", "epochs_last"):
+        epochs = getattr(schedule, key)
+        if epochs is not None and optim.warmup_epochs > epochs:
+            raise UserError(f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.{key}={epochs}).")
+
+
+def _check_recipe(config: RunConfig) -> None:
+    recipe, dataset = config.recipe, config.dataset
+    if recipe.mix.on and config.optim.batch_size < 2:
         raise UserError(
-            f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.epochs={config.schedule.epochs})."
+            "recipe.mix mixes the images of a batch with each other, so optim.batch_size must be at least 2, not 1."
         )
+    if recipe.randaugment.on and dataset.channels not in (1, 3):
+        raise UserError(
+            f"recipe.randaugment works on images of 1 or 3 channels, not dataset.channels={dataset.channels}; set "
+            "recipe.randaugment.ops=0."
+        )
+    if recipe.distillation.teacher == STATE_0 and not config.schedule.epochs_of(0) and not config.model.pretrained:
+        raise UserError("recipe.distillation.teacher=state0 would be an untrained model, because schedule.epochs_first=0.")
 
 
 def _check_hardware(config: RunConfig) -> None:
@@ -93,5 +116,7 @@ def _check_ranking(config: RunConfig, method: MethodOptions) -> None:
             )
         if method.scope == "layer":
             raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
+        if method.block_rates is not None:
+            raise UserError("method.pools=joint ranks all blocks in one list, so method.block_rates must be null.")
     if criterion is not None:
         criterion.check(config.with_method(method))

@@ -18,7 +18,7 @@ def _as_long_flag(value: str) -> str:
 
 SbatchFlag = Annotated[str, AfterValidator(_as_long_flag)]
 
-OF_ONE_RUN = ("device", "threads", "workers", "compile", "eval_batch_size", "throughput_tflops")
+OF_ONE_RUN = ("device", "threads", "workers", "compile", "deterministic", "eval_batch_size", "throughput_tflops")
 """Keys that may differ between the runs of a sweep; the others say how the sweep as a whole is started."""
 
 
@@ -44,6 +44,9 @@ class HardwareConfig(Section):
     threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; null: all cores this process may use")
     workers: int = Field(0, ge=0, le=1024, description="processes that decode images (image_folder only)")
     compile: bool = Field(False, description="torch.compile the model")
+    deterministic: bool = Field(
+        True, description="the same numbers each time; what has no such kernel is told; false: faster on GPUs"
+    )
     eval_batch_size: int = Field(256, ge=1, le=1_000_000, description="images at a time in evaluation")
     throughput_tflops: float | None = Field(
         None, gt=0, description="training speed in 10^12 FLOP/s, for the plan's hours; null: no estimate"

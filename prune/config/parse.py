@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prune.base.errors import UserError
 from prune.base.section import Section
 from prune.config.checks import cross_check
 from prune.config.describe import FORMS, allowed, owners, section_of, show
+from prune.config.recipe import is_path
 from prune.config.schema import CHOSEN_BY_NAME, NAME, RunConfig
 from prune.config.secrets import SUBMISSION_ONLY
 
@@ -22,8 +24,8 @@ from prune.config.secrets import SUBMISSION_ONLY
 def parse(config: Mapping[str, Any]) -> RunConfig:
     """Validate a resolved configuration.
 
-    Relative paths (outputs, dataset.root, model.pretrained) become absolute against the current directory, which is the
-    launch directory while composing.
+    Relative paths (outputs, dataset.root, model.pretrained, a teacher) become absolute against the current directory, which is
+    the launch directory while composing.
 
     Raises:
         UserError: what is wrong with each key, joined by semicolons.
@@ -46,12 +48,24 @@ def check_place(outputs: object, name: object) -> None:
 
 
 def _absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
-    for section, key in ((None, "outputs"), ("dataset", "root"), ("model", "pretrained")):
-        place = result if section is None else result.get(section)
-        if isinstance(place, dict) and isinstance(place.get(key), str):
-            place[key] = str(Path(place[key]).expanduser().absolute())
+    result: dict[str, Any] = deepcopy(dict(config))
+    for place, key in _paths(result):
+        given = place.get(key) if isinstance(place, dict) else None
+        if isinstance(given, str) and (key != "teacher" or is_path(given)) and (key != "counts" or given):
+            place[key] = str(Path(given).expanduser().absolute())
     return result
+
+
+def _paths(config: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """Where a path may stand: a section, as far as it is what it should be, and the key."""
+    yield config, "outputs"
+    for section, key in (("dataset", "root"), ("model", "pretrained"), ("method", "counts")):
+        yield config.get(section), key
+    method, recipe = config.get("method"), config.get("recipe")
+    yield (recipe.get("distillation") if isinstance(recipe, dict) else None), "teacher"
+    phases = method.get("phases") if isinstance(method, dict) else None
+    for phase in phases if isinstance(phases, list) else ():
+        yield (phase.get("method") if isinstance(phase, dict) else None), "counts"
 
 
 def problems(config: Mapping[str, Any], details: Iterable[ErrorDetails]) -> list[str]:

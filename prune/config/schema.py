@@ -7,14 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from prune.architectures.base import Architecture, ModelOptions, make_architecture
+from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.base.registries import ARCHITECTURES, DATASETS, METHODS
 from prune.base.registry import Registry
 from prune.base.section import Section
 from prune.config.hardware import HardwareConfig
 from prune.config.optim import OptimConfig
+from prune.config.recipe import RecipeConfig
 from prune.data.options import DatasetOptions
-from prune.pruning.budget import StateBudget, budgets
+from prune.pruning.budget import StateBudget
+from prune.pruning.budgets import budgets
 from prune.pruning.options import CommonOptions
 from prune.pruning.schedule import ScheduleOptions
 
@@ -22,7 +25,9 @@ from prune.pruning.schedule import ScheduleOptions
 class CheckpointConfig(Section):
     """What is kept on disk, and how often."""
 
-    every_seconds: float = Field(0.0, ge=0, description="least time between two saves of last.pt; 0: each epoch")
+    every_seconds: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="least time between two saves of last.pt; auto: so that they take 2 % of it; 0: each epoch"
+    )
     keep: Literal["all", "last", "best"] = Field(
         "all", description="all: each state's final and best; best: each state's best; last: the newest state's only"
     )
@@ -58,6 +63,9 @@ def _options_of(section: str) -> Any:
     return BeforeValidator(pick)
 
 
+CONTROLS = ("random", "reinit", "scratch")
+"""The controls of a run (see `prune.sweep.controls`)."""
+
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 """What a sweep may be called: the name of a folder, of no other than its own."""
 
@@ -68,6 +76,9 @@ class RunConfig(Section):
     name: str = Field("main", pattern=f"^{NAME}$", description="the sweep: its folder under `outputs`")
     outputs: str = Field("outputs", description="folder of all sweeps")
     seed: int = Field(0, ge=0, description="of weights, data order, augmentation and dropout")
+    controls: list[Literal["random", "reinit", "scratch"]] | None = Field(
+        None, min_length=1, description="start these controls of the sweep's finished runs (experiment=controls)"
+    )
     plan: bool = Field(False, description="only show what would run")
     share_dense: bool = Field(True, description="train state 0 once for all runs of the sweep that have the same one")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
@@ -75,6 +86,7 @@ class RunConfig(Section):
     method: Annotated[SerializeAsAny[CommonOptions], _options_of("method")]
     schedule: ScheduleOptions
     optim: OptimConfig
+    recipe: RecipeConfig = RecipeConfig()
     hardware: HardwareConfig = HardwareConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     logger: LoggerConfig = LoggerConfig()
@@ -88,10 +100,21 @@ class RunConfig(Section):
         """The same with another method."""
         return self.model_copy(update={"method": method})
 
-    def budgets(self) -> list[StateBudget]:
+    def epochs_of(self, state: int) -> int:
+        """Epochs of a state: the schedule's, unless the method has other ones."""
+        return self.method.epochs(self.schedule, state)
+
+    def epochs_before(self, state: int) -> int:
+        """Epochs of all states before a state; with the number of states, those of the whole run."""
+        return sum(self.epochs_of(earlier) for earlier in range(state))
+
+    def budgets(self, structure: Structure | None = None) -> list[StateBudget]:
         """What each state may keep.
+
+        Args:
+            structure: of the dense model, where the data has told more of it than the configuration does.
 
         Raises:
             UserError: for kinds that the model does not have, and floors that do not fit.
         """
-        return budgets(self.schedule, self.method, self.architecture().structure)
+        return budgets(self.schedule, self.method, structure or self.architecture().structure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,13 +13,25 @@ from torch import Tensor
 from prune.base.errors import UserError
 from prune.base.seeding import generator
 from prune.data.base import SPLITS, DataFacts, Splits
-from prune.data.draws import BatchDraws, draw_batch, upload
+from prune.data.draws import BatchDraws, RecipeDraws, draw_batch, send, upload
+from prune.data.erasing import erase
+from prune.data.mixing import MixedLabels, mix_images
 from prune.data.options import Augment
+from prune.data.recipe import NO_RECIPE, ImageRecipe
 
 Batch = tuple[Tensor, Tensor]
+"""Images and labels."""
 
 PADDING_LABEL = -1
 """Label of an image that only fills up an evaluation batch: it is never counted."""
+
+
+class TrainingBatch(NamedTuple):
+    """Images and labels, and the second labels of a batch whose images were mixed with each other."""
+
+    images: Tensor
+    labels: Tensor
+    mixed: MixedLabels | None = None
 
 
 class Loader(ABC):
@@ -29,9 +42,9 @@ class Loader(ABC):
     (seed, state, epoch, image), so an epoch can be entered at any step.
     """
 
-    def __init__(self, splits: Splits, facts: DataFacts, batch_size: int, seed: int, device: torch.device):
+    def __init__(self, splits: Splits, facts: DataFacts, batch_size: int, seed: int, device: torch.device, recipe: ImageRecipe):
         self.sizes = {name: len(splits.of(name)) for name in SPLITS}
-        self.batch_size, self.seed, self.device = batch_size, seed, device
+        self.batch_size, self.seed, self.device, self.recipe = batch_size, seed, device, recipe
         if batch_size > self.sizes["train"]:
             raise UserError(
                 f"optim.batch_size={batch_size} is larger than the training split, which has {self.sizes['train']} images."
@@ -75,12 +88,22 @@ class Loader(ABC):
         """The run is over: let go of what outlives a pass over the data."""
 
     @abstractmethod
-    def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
+    def training(self, state: int, epoch: int, start: int) -> Iterator[TrainingBatch]:
         """The epoch's augmented batches from step `start` on."""
 
     @abstractmethod
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
         """The given images of a split as they are."""
+
+    def _training_batch(self, images: Tensor, labels: Tensor, draws: RecipeDraws) -> TrainingBatch:
+        """Augmented uint8 images, normalised, and what the recipe does to whole batches: erasing, then mixing."""
+        images = self._normalise(images)
+        if draws.boxes is not None:
+            images = erase(images, draws.boxes)
+        if draws.mix is None or draws.partners is None:
+            return TrainingBatch(images, labels)
+        mixed = MixedLabels(labels.index_select(0, draws.partners), draws.mix.share)
+        return TrainingBatch(mix_images(images, draws.partners, draws.mix), labels, mixed)
 
     def _normalise(self, images: Tensor) -> Tensor:
         """uint8 → (x/255 - mean)/std."""
@@ -94,26 +117,48 @@ class ResidentLoader(Loader):
     cropping them is then one indexing.
     """
 
-    def __init__(self, splits: Splits, facts: DataFacts, batch_size: int, seed: int, device: torch.device, augment: Augment):
-        super().__init__(splits, facts, batch_size, seed, device)
+    def __init__(
+        self,
+        splits: Splits,
+        facts: DataFacts,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        augment: Augment,
+        recipe: ImageRecipe = NO_RECIPE,
+    ):
+        super().__init__(splits, facts, batch_size, seed, device, recipe)
         self.augment, padding = augment, augment.crop_padding
         self._crops = all_crops(splits.of("train").images, padding, device)
         self._images = {name: torch.from_numpy(splits.of(name).images).to(device) for name in ("val", "test")}
         self._images["train"] = self._crops[:, :, padding, padding]
         self._labels = {name: torch.from_numpy(splits.of(name).labels).to(device) for name in SPLITS}
+        height, width = splits.of("train").images.shape[2:]
+        self._size, self._randaugment = (height, width), None
+        if recipe.randaugment.on:
+            from prune.data.randaugment import RandAugment
 
-    def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
+            self._randaugment = RandAugment(recipe.randaugment, self._size, device)
+
+    def training(self, state: int, epoch: int, start: int) -> Iterator[TrainingBatch]:
         for draws in upload(self.draws(state, epoch, start), self.device):
-            yield self._normalise(augment_batch(self._crops, draws)), self._labels["train"].index_select(0, draws.index)
+            images = augment_batch(self._crops, draws)
+            if self._randaugment is not None:
+                assert draws.order is not None and draws.variants is not None and draws.counts is not None
+                images = self._randaugment(images, draws.order, draws.variants, draws.counts)
+            yield self._training_batch(images, self._labels["train"].index_select(0, draws.index), draws)
 
     def draws(self, state: int, epoch: int, start: int) -> list[BatchDraws]:
         """What is random about the epoch's batches from step `start` on, drawn on the host."""
         order = self.order(state, epoch)
-        return [draw_batch(order[step], self.augment, self.seed, (state, epoch, step)) for step in range(start, len(order))]
+        return [
+            draw_batch(order[step], self.augment, self.seed, (state, epoch, step), self.recipe, self._size)
+            for step in range(start, len(order))
+        ]
 
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
-        for batch in batches:
-            index = batch.to(self.device)
+        indices = send(torch.cat(batches), self.device)  # once for all: each copy by itself would be waited for
+        for index in indices.split([len(batch) for batch in batches]):
             # index_select copies whole images; indexing with a tensor goes pixel by pixel.
             images = self._images[split].index_select(0, index)
             yield self._normalise(images), self._labels[split].index_select(0, index)

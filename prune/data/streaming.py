@@ -17,12 +17,16 @@ from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
 from prune.base.errors import UserError
-from prune.base.seeding import derive
+from prune.base.seeding import derive, generator
 from prune.base.text import printable
 from prune.base.trouble import WORKER, first_line
 from prune.data.base import SPLITS, DataFacts, FileSplit, Splits
+from prune.data.draws import draw_recipe, upload
 from prune.data.folder import FolderAugment, ImageFolderOptions
-from prune.data.loading import Batch, Loader
+from prune.data.loading import Batch, Loader, TrainingBatch
+from prune.data.operations import draw_operations
+from prune.data.randaugment import RandAugment
+from prune.data.recipe import NO_RECIPE, ImageRecipe
 from prune.data.workers import Leash, errors_wait_their_turn
 
 Key = tuple[int, tuple[int, int, int] | None]
@@ -39,8 +43,16 @@ class Broken:
 class DecodedImages(Dataset[Any]):
     """Decodes and augments one image by its key; each image's randomness derives from the key alone."""
 
-    def __init__(self, split: FileSplit, options: ImageFolderOptions):
+    def __init__(
+        self,
+        split: FileSplit,
+        options: ImageFolderOptions,
+        recipe: ImageRecipe = NO_RECIPE,
+    ):
         self.split, self.options = split, options
+        self._rounds, self._randaugment = recipe.randaugment.ops, None
+        if recipe.randaugment.on:
+            self._randaugment = RandAugment(recipe.randaugment, options.size, torch.device("cpu"))
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int] | Broken:
         index, draw_from = key
@@ -52,10 +64,14 @@ class DecodedImages(Dataset[Any]):
         size = self.options.size
         if draw_from is None:
             image = _fit(image, size)
-        else:
-            seed, state, epoch = draw_from
-            image = _augment(image, size, self.options.augment, derive(seed, "augment", state, epoch, index))
-        return F.pil_to_tensor(image), int(self.split.labels[index])
+            return F.pil_to_tensor(image), int(self.split.labels[index])
+        seed, *at = draw_from
+        image = _augment(image, size, self.options.augment, derive(seed, "augment", *at, index))
+        pixels = F.pil_to_tensor(image)
+        if self._randaugment is not None:
+            draw = generator(seed, "randaugment", *at, index)
+            pixels = self._randaugment(pixels[None], *draw_operations(self._rounds, 1, draw))[0]
+        return pixels, int(self.split.labels[index])
 
 
 def _decoded(path: Path, mode: str) -> Image.Image:
@@ -124,27 +140,36 @@ class StreamingLoader(Loader):
         device: torch.device,
         options: ImageFolderOptions,
         workers: int,
+        recipe: ImageRecipe = NO_RECIPE,
     ):
-        super().__init__(splits, facts, batch_size, seed, device)
-        self.streams = {name: Stream(splits.of(name), options, workers, device) for name in SPLITS}
+        super().__init__(splits, facts, batch_size, seed, device, recipe)
+        self._size = options.size
+        self.streams = {name: Stream(splits.of(name), options, workers, device, recipe) for name in SPLITS}
 
     def close(self) -> None:
         for stream in self.streams.values():
             stream.close()
 
-    def training(self, state: int, epoch: int, start: int) -> Iterator[Batch]:
+    def training(self, state: int, epoch: int, start: int) -> Iterator[TrainingBatch]:
         draw_from = (self.seed, state, epoch)
         batches: list[list[Key]] = [
             [(index, draw_from) for index in batch] for batch in self.order(state, epoch)[start:].tolist()
         ]
-        return self._batches("train", batches)
+        drawn = [
+            draw_recipe(self.recipe, self.batch_size, self._size, self.seed, (state, epoch, step))
+            for step in range(start, self.steps_per_epoch)
+        ]
+        for (images, labels), draws in zip(self._batches("train", batches), upload(drawn, self.device), strict=True):
+            yield self._training_batch(images, labels, draws)
 
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
-        return self._batches(split, [[(index, None) for index in batch.tolist()] for batch in batches])
+        for images, labels in self._batches(split, [[(index, None) for index in batch.tolist()] for batch in batches]):
+            yield self._normalise(images), labels
 
     def _batches(self, split: str, batches: list[list[Key]]) -> Iterator[Batch]:
+        """uint8 images and labels, on the device."""
         for images, labels in self.streams[split].read(batches):
-            yield self._normalise(images.to(self.device, non_blocking=True)), labels.to(self.device, non_blocking=True)
+            yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
 
 def _of_living_workers(batches: Iterator[Batch | Broken]) -> Iterator[Batch | Broken]:
@@ -162,10 +187,17 @@ class Stream:
         UserError: naming the file, if an image cannot be decoded.
     """
 
-    def __init__(self, split: FileSplit, options: ImageFolderOptions, workers: int, device: torch.device):
+    def __init__(
+        self,
+        split: FileSplit,
+        options: ImageFolderOptions,
+        workers: int,
+        device: torch.device,
+        recipe: ImageRecipe = NO_RECIPE,
+    ):
         self.plan, self.leash = _Plan(), Leash()
         self.loader: DataLoader[Any] = DataLoader(
-            DecodedImages(split, options),
+            DecodedImages(split, options, recipe),
             batch_sampler=self.plan,
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -10,10 +10,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from prune.base.errors import Preempted, UserError
 from prune.base.logs import FILE_ONLY, log_file
+from prune.base.machine import set_cublas_workspace
 from prune.base.trouble import disk_is_full, in_words, memory_is_short, worker_was_killed
 from prune.config.schema import RunConfig
 from prune.engine.stop import Stop
@@ -123,8 +125,10 @@ def _execute(
     stop: Stop,
     task: Task,
 ) -> None:
+    set_cublas_workspace()
     # Here begins what needs torch.
-    from prune.engine.environment import about_this_start, threads_for
+    from prune.engine.deterministic import telling
+    from prune.engine.environment import about_this_start, flag, threads_for
     from prune.engine.job import prepare
     from prune.engine.recover import find_progress
     from prune.engine.run import Run
@@ -136,6 +140,7 @@ def _execute(
     with ExitStack() as stack:
         sharing = stack.enter_context(Sharing(config, directory.path.name, task.points))
         stack.enter_context(Heartbeat(lock.beat, sharing.beat, status.update))
+        stack.enter_context(telling(partial(flag, status)))
         progress = find_progress(config, directory)
         sharing.begin(progress, status, stop)
         found = sharing.found

@@ -1,4 +1,4 @@
-"""The device to compute on."""
+"""The device to compute on, and how it computes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import torch
 
 from prune.base.errors import UserError
 from prune.base.machine import cpu_model
+from prune.config.schema import RunConfig
+from prune.engine.deterministic import set_deterministic
 
 
 def choose_device(wanted: str, option: str = "hardware.device=") -> torch.device:
@@ -14,6 +16,9 @@ def choose_device(wanted: str, option: str = "hardware.device=") -> torch.device
     Args:
         wanted: auto, cpu, cuda or cuda:N.
         option: what the user wrote before it, for errors.
+
+    Returns:
+        cpu, or cuda:N; `cuda` is the first.
 
     Raises:
         UserError: naming the option, if there is no such device.
@@ -28,6 +33,20 @@ def choose_device(wanted: str, option: str = "hardware.device=") -> torch.device
         raise UserError(f"{option}{wanted} is not known; choose auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"{option}{wanted} is not there: this machine has {torch.cuda.device_count()} CUDA devices.")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def use_device(config: RunConfig) -> torch.device:
+    """The device of a run, from now on the current one, set to compute as the configuration says.
+
+    Raises:
+        UserError: if there is no such device.
+    """
+    device = choose_device(config.hardware.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # streams, pinned memory and libraries that ask for "cuda" are this one's
+    set_precision(config.optim.precision)
+    set_deterministic(config.hardware.deterministic)
     return device
 
 

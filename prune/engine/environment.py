@@ -27,11 +27,14 @@ def threads_for(config: RunConfig, status: StatusFile, first: int = 0) -> int:
     """
     threads = config.hardware.threads or first or cpu_count()
     if first and threads != first:
-        _flag(status, f"CPU threads changed from {first} to {threads}: results may differ in the last digits")
+        flag(status, f"CPU threads changed from {first} to {threads}: results may differ in the last digits")
     return threads
 
 
-FLAGGED = {"torch": "torch", "device": "device", "compile": "hardware.compile", "world_size": "the number of processes"}
+FLAGGED = {
+    "torch": "torch", "device": "device", "compile": "hardware.compile", "deterministic": "hardware.deterministic",
+    "world_size": "the number of processes",
+}  # fmt: skip
 """What each start says of itself that may change a number in its last digits → what a message calls it."""
 
 
@@ -54,13 +57,14 @@ def about_this_start(
         "precision": config.optim.precision,
         "threads": threads,
         "compile": config.hardware.compile,
+        "deterministic": config.hardware.deterministic,
         "world_size": 1,
         "plugins": plugins_of(config),
     }
     before = dense or (status.starts[-1] if status.starts else about)
     for key, name in FLAGGED.items():
         if key in before and before[key] != about[key]:
-            _flag(status, f"{name} changed from {before[key]} to {about[key]}: results may differ in the last digits")
+            flag(status, f"{name} changed from {before[key]} to {about[key]}: results may differ in the last digits")
     return about
 
 
@@ -77,6 +81,7 @@ def plugins_of(config: RunConfig) -> dict[str, str]:
     return {key: ", ".join(plugins) for key, plugins in found.items()}
 
 
-def _flag(status: StatusFile, text: str) -> None:
+def flag(status: StatusFile, text: str) -> None:
+    """Say in the log and in status.json what may make this run's numbers differ from another's."""
     log.warning("%s", text)
     status.update(flags=[*status.value("flags", []), text])

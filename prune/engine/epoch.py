@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from prune.base.errors import TrainingFailed
 from prune.base.seeding import derive, seed_default_generators
-from prune.config.optim import OptimConfig, learning_rate
-from prune.engine.evaluate import autocast
+from prune.config.optim import learning_rate
+from prune.data.loading import TrainingBatch
+from prune.engine.loss import LossTerm, compute_gradients
 from prune.engine.optim import set_learning_rate
 from prune.engine.training import Training
 
@@ -23,12 +23,12 @@ class EpochSums:
     """Loss and hits of the epoch so far. They stay on the device until the epoch ends or a checkpoint is saved."""
 
     losses: Tensor  # (steps): the loss of each step, filled up to the step in progress
-    correct: Tensor  # (): right predictions on training images
+    correct: Tensor  # (): right predictions on training images; of mixed ones, by the labels' shares
     seconds: float = 0.0
 
     @classmethod
     def empty(cls, steps: int, device: torch.device) -> EpochSums:
-        return cls(torch.zeros(steps, device=device), torch.zeros((), dtype=torch.int64, device=device))
+        return cls(torch.zeros(steps, device=device), torch.zeros((), dtype=torch.float64, device=device))
 
     def check_finite(self, state: int, epoch: int, done: int, lr_of: Callable[[int], float]) -> None:
         """Raise `TrainingFailed` with the first step, of `done`, whose loss is not finite."""
@@ -50,7 +50,7 @@ class StepHooks:
         before_step, after_step: called around the optimiser's step.
     """
 
-    loss_term: Callable[[Tensor, Tensor, Tensor], Tensor | None] | None = None
+    loss_term: LossTerm | None = None
     before_step: Callable[[int], None] | None = None
     after_step: Callable[[int], None] | None = None
 
@@ -70,16 +70,21 @@ def train_epoch(
     optim, forward, steps = config.optim, training.forward, loader.steps_per_epoch
     model.train()
     parameters = list(model.parameters())
-    for offset, (images, labels) in enumerate(loader.training(training.index, epoch, start)):
+    for offset, batch in enumerate(loader.training(training.index, epoch, start)):
         step = start + offset
         position = epoch * steps + step
-        seed_default_generators(derive(config.seed, "dropout", training.index, epoch, step), training.device)
         training.lr = lr_at(training, position)
         set_learning_rate(optimizer, training.lr)
         # A loss term may look at the model, and differentiate the logits, as at timm's own.
         paths = training.fast_paths.installed() if hooks.loss_term is None else nullcontext()
+        seed = derive(config.seed, "dropout", training.index, epoch, step)
+
+        def gradients(batch: TrainingBatch = batch, seed: int = seed) -> tuple[Tensor, Tensor]:
+            seed_default_generators(seed, training.device)
+            return compute_gradients(forward, batch, optim, hooks.loss_term, training.teacher)
+
         with paths:
-            loss, hits = compute_gradients(forward, images, labels, optim, hooks.loss_term)
+            loss, hits = training.strictly.compute(gradients, undo=optimizer.zero_grad)
         if optim.grad_clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.grad_clip)
         if hooks.before_step is not None:
@@ -91,36 +96,6 @@ def train_epoch(
         sums.losses[step] = loss
         sums.correct += hits
         done(step + 1)
-
-
-def compute_gradients(
-    forward: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    optim: OptimConfig,
-    loss_term: Callable[[Tensor, Tensor, Tensor], Tensor | None] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Fill the parameters' gradients. The batch's mean loss and its number of right predictions, both () and on the device.
-
-    The graph ends with this function. Alive during the next forward pass, its small objects would lie between the rooms of
-    freed activations and keep the allocator from joining them.
-    """
-    with autocast(images.device, optim.precision):
-        logits, loss = logits_and_loss(forward(images), labels, optim.label_smoothing)
-        term = None if loss_term is None else loss_term(images, logits, labels)
-        if term is not None:
-            loss = loss + term
-    loss.backward()
-    return loss.detach(), (logits.detach().argmax(1) == labels).sum()
-
-
-def logits_and_loss(output: Tensor | Sequence[Tensor], labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Of what a model gave in training mode: logits, or a tuple of them, one of each classifier. Each classifier learns the
-    label: the loss is the mean of theirs, and the logits are their mean, as in evaluation."""
-    if isinstance(output, Tensor):
-        return output, F.cross_entropy(output, labels, label_smoothing=smoothing)
-    losses = [F.cross_entropy(logits, labels, label_smoothing=smoothing) for logits in output]
-    return torch.stack(list(output)).mean(0), torch.stack(losses).mean()
 
 
 def lr_at(training: Training, position: int) -> float:

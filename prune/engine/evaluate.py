@@ -66,14 +66,16 @@ def evaluate(
         chosen.append(best)
         right.append(labels)
     model.train(training)
-    loss, correct, count, in_top5 = torch.stack(totals).sum(0).tolist()
+    classes = [torch.cat(of_batches).double() for of_batches in (chosen, right)]  # exact in float64
+    sums, predicted, wanted = torch.cat([torch.stack(totals).sum(0), *classes]).cpu().split([4, *map(len, classes)])
+    loss, correct, count, in_top5 = sums.tolist()
     real = int(count)  # padding stands at the end
     return Evaluation(
         loss=loss / count,
         accuracy=100 * correct / count,
         top5=100 * in_top5 / count if logits.shape[1] > CLASSES_FOR_TOP5 else None,
-        predictions=torch.cat(chosen)[:real].cpu(),
-        labels=torch.cat(right)[:real].cpu(),
+        predictions=predicted[:real].long(),
+        labels=wanted[:real].long(),
     )
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from prune.base.errors import UserError
+from prune.base.machine import set_cublas_workspace
 from prune.config.schema import RunConfig
-from prune.engine.device import choose_device, set_precision
+from prune.engine.device import use_device
 from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.loaders import load_data
+from prune.engine.teacher import Teachers
 from prune.engine.training import Training
 from prune.rundir.directory import RunDirectory
 
@@ -58,8 +60,8 @@ def finetune(model: nn.Module, run: str | Path, state: int | None = None, epochs
     index = config.schedule.states - 1 if state is None else state
     if not 0 <= index < config.schedule.states:
         raise UserError(f"state={index}: {run} has states 0 to {config.schedule.states - 1}.")
-    device = choose_device(config.hardware.device)
-    set_precision(config.optim.precision)
+    set_cublas_workspace()
+    device = use_device(config)
     loader, facts = load_data(config, directory.data, device)
     training = Training(
         model.to(device),
@@ -68,7 +70,8 @@ def finetune(model: nn.Module, run: str | Path, state: int | None = None, epochs
         loader=loader,
         device=device,
         index=index,
-        epochs=config.schedule.epochs_of(index) if epochs is None else epochs,
+        epochs=config.epochs_of(index) if epochs is None else epochs,
+        teacher=Teachers(config, directory, facts, device).of(index),
     )
     return _train(training)
 

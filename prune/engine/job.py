@@ -15,14 +15,16 @@ from prune.base.registries import METHODS
 from prune.config.schema import RunConfig
 from prune.data.base import DataFacts
 from prune.data.loading import Loader
-from prune.engine.device import choose_device, set_precision
+from prune.engine.device import use_device
 from prune.engine.loaders import load_data
 from prune.engine.method import Method
 from prune.engine.sharing import Sharing
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
+from prune.engine.teacher import Teachers
 from prune.pruning.budget import StateBudget
 from prune.pruning.keepset import KeepSet
+from prune.rundir.counts import budgets_of
 from prune.rundir.digests import Digests
 from prune.rundir.directory import RunDirectory
 from prune.rundir.pretrained import check_weights
@@ -44,6 +46,7 @@ class Job:
     facts: DataFacts
     loader: Loader
     method: Method
+    teachers: Teachers
     budgets: list[StateBudget]
     sharing: Sharing
 
@@ -59,6 +62,7 @@ class Job:
             loader=self.loader,
             rewind_points=RewindPoints(self.digests),
             device=self.device,
+            teacher=self.teachers.of(index),
             forward=forward,
         )
 
@@ -81,16 +85,17 @@ def prepare(
     Raises:
         UserError: for a device that is not there, data that is missing or broken, or keys that do not fit the data.
     """
-    device = choose_device(config.hardware.device)
+    device = use_device(config)
     keep_freed_memory()
     torch.set_num_threads(threads)
-    set_precision(config.optim.precision)
     loader, facts = load_data(config, directory.data, device)
     check_weights(config, directory)
     method = METHODS.load(config.method.name)(config, config.method)
     method.prepare(loader.steps_per_epoch)
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
+    budgets = budgets_of(config, directory, architecture.structure, verify=True)
     digests = Digests(directory, {} if files is None else files)
-    fixed = (config, directory, digests, stop, device, architecture, facts, loader, method, config.budgets())
+    teachers = Teachers(config, directory, facts, device)
+    fixed = (config, directory, digests, stop, device, architecture, facts, loader, method, teachers, budgets)
     return Job(*fixed, sharing or Sharing())

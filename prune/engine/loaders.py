@@ -33,11 +33,11 @@ def load_data(config: RunConfig, facts_file: Path, device: torch.device) -> tupl
     sizes = " / ".join(str(len(splits.of(name))) for name in ("train", "val", "test"))
     log.info("data: %s, %s images (train / val / test), %d classes", config.dataset.name, sizes, len(facts.classes))
     if isinstance(splits.train, ArraySplit):
-        return ResidentLoader(splits, facts, batch, seed, device, config.dataset.augment), facts
+        return ResidentLoader(splits, facts, batch, seed, device, config.dataset.augment, config.recipe), facts
     from prune.data.streaming import StreamingLoader
 
     options: Any = config.dataset
-    return StreamingLoader(splits, facts, batch, seed, device, options, config.hardware.workers), facts
+    return StreamingLoader(splits, facts, batch, seed, device, options, config.hardware.workers, config.recipe), facts
 
 
 def _check_data(config: RunConfig, splits: Splits, classes: int) -> None:

@@ -44,7 +44,7 @@ class Method:
         Args:
             sizes: forward MACs of one image of the model that each state keeps.
         """
-        return [size for state, size in enumerate(sizes) for _ in range(config.schedule.epochs_of(state))]
+        return [size for state, size in enumerate(sizes) for _ in range(config.epochs_of(state))]
 
     def of(self, state: int) -> Method:
         """The method whose hooks are called in a state: this one, unless it is several that take turns."""

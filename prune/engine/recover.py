@@ -44,7 +44,7 @@ def find_progress(config: RunConfig, directory: RunDirectory) -> Progress:
 
 def _restore_facts(directory: RunDirectory, progress: Progress) -> None:
     """What was found at first start is as last.pt says. Without one nothing is known, and will be found again."""
-    for path in (directory.data, directory.weights, directory.dense):
+    for path in directory.facts:
         known = progress.facts.get(path.name)
         if known is None:
             path.unlink(missing_ok=True)
@@ -85,7 +85,7 @@ def _from_complete_states(config: RunConfig, directory: RunDirectory) -> Progres
             log.warning("%s belongs to another run, %s", path, about["run"])
             continue
         files = ((directory.state(index) / "final.safetensors", "final"), (directory.run_memory(index), "run_memory"))
-        epochs = config.schedule.epochs_before(index + 1)
+        epochs = config.epochs_before(index + 1)
         lines = ((directory.metrics, "metrics", metrics[:epochs]), (directory.states, "states", states[: index + 1]))
         damaged = [
             *(file for file, name in files if name in about["sha256"] and about["sha256"][name] != digest(file)),

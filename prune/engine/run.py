@@ -19,10 +19,12 @@ from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.job import Job
 from prune.engine.method import Method
 from prune.engine.restart import begin_state, capture_rewind_point, remember_facts
+from prune.engine.saver import Saver
 from prune.engine.state import PruningState
 from prune.engine.state_line import Tested, check_finite, state_line
 from prune.engine.watch import Watcher
-from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_last, save_state
+from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_state
+from prune.rundir.counts import remember_counts
 from prune.rundir.digests import write_checksums
 from prune.rundir.manifest import describe_state
 from prune.rundir.predictions import save_predictions
@@ -41,7 +43,7 @@ class Run:
 
     def __init__(self, job: Job, watcher: Watcher, progress: Progress):
         self.job, self.watcher, self.progress = job, watcher, progress
-        self._saved = time.monotonic()
+        self.saver = Saver(job.directory, job.config.checkpoint.every_seconds, job.device)
 
     def execute(self, states: int | None = None) -> None:
         """Run to the end, or until so many states are finished.
@@ -56,11 +58,12 @@ class Run:
             self.write_first()
         state: PruningState | None = None
         end = self.job.config.schedule.states if states is None else states
-        while self.progress.state < end:
-            self.job.stop.check()
-            state = begin_state(self.job, self.progress, state)
-            self.train(state)
-            self.finish(state)
+        with self.saver:
+            while self.progress.state < end:
+                self.job.stop.check()
+                state = begin_state(self.job, self.progress, state)
+                self.train(state)
+                self.finish(state)
         if self.progress.state == self.job.config.schedule.states:
             write_checksums(self.job.directory, self.progress.files)
 
@@ -70,6 +73,7 @@ class Run:
         if found is not None and (why := why_not(job, found)) is not None:
             job.sharing.decline(why)
         elif found is not None:
+            remember_counts(job.config, job.directory, job.architecture.structure)
             adopt(job, self.progress, found)
             self.write()
             write_jsonl(job.directory.metrics, self.progress.metrics)
@@ -106,6 +110,7 @@ class Run:
         def done(count: int) -> None:
             state.training_flops += flops
             self.watcher.step(count)
+            self.saver.check()
             if self.job.stop.requested is not None:
                 sums.seconds = before + time.monotonic() - began
                 self.leave(state, epoch, count, sums)
@@ -156,6 +161,7 @@ class Run:
             state.keep_if_best(None)
         job.method.of(state.index).end_state(state)
         assert state.best is not None
+        self.saver.wait()
         final = {name: tensor.clone() for name, tensor in state.tensors().items()}
         check_finite(final, state)
         tested = self.test(state, final)
@@ -170,7 +176,7 @@ class Run:
         self.progress.run_memory = remembered
         if state.index == 0:
             self.share(state)
-        old = outdated(job.directory, state.index, job.config.checkpoint.keep)
+        old = outdated(job.directory, state.index, job.config.checkpoint.keep, job.teachers.own)
         for path in old:
             job.digests.forget(path)
         self.write()
@@ -223,20 +229,21 @@ class Run:
         progress.live = {**state.dump(), "sums": None if sums is None else vars(sums)}
 
     def save(self) -> None:
-        """Write last.pt, unless `checkpoint.every_seconds` says that it is too soon."""
-        spacing = self.job.config.checkpoint.every_seconds
-        if self.job.stop.requested is not None or time.monotonic() - self._saved >= spacing:
+        """At an epoch's end: write last.pt, unless `checkpoint.every_seconds` says that it is too soon."""
+        if self.job.stop.requested is not None:
             self.write()
+        elif self.saver.due():
+            self.saver.save(self.progress)
 
     def write_first(self) -> None:
         """The run begins: from now on last.pt says what was found in the data and how many threads there were."""
         self.progress.threads = torch.get_num_threads()
+        remember_counts(self.job.config, self.job.directory, self.job.architecture.structure)
         remember_facts(self.job.directory, self.progress)
         self.write()
 
     def write(self) -> None:
-        save_last(self.job.directory, self.progress)
-        self._saved = time.monotonic()
+        self.saver.write(self.progress)
 
     def leave(self, state: PruningState, epoch: int, step: int, sums: EpochSums) -> None:
         """Asked to stop: save the exact position within the epoch, and raise `Preempted`."""

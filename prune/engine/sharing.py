@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 1.0
 """How often a run that waits for another to train its state 0 looks whether it is there."""
 
+SHARED_FACTS = ("data.json", "weights.json")
+"""What was found at a run's first start and fixes its state 0; the rest is the method's."""
+
 
 class Sharing:
     """Used as a context, so that the lock on what this run trains for others is released however it ends.
@@ -125,7 +128,7 @@ class Sharing:
                 self._own,
                 start=self.start,
                 threads=progress.threads,
-                facts=progress.facts,
+                facts={name: fact for name, fact in progress.facts.items() if name in SHARED_FACTS},
                 metrics=progress.metrics,
                 line=progress.states[0],
             )

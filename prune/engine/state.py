@@ -18,6 +18,7 @@ from prune.data.loading import Loader
 from prune.engine import memory, optim
 from prune.engine.evaluate import autocast
 from prune.engine.record import Record
+from prune.engine.teacher import Teacher
 from prune.engine.training import Training
 from prune.pruning.budget import StateBudget
 from prune.pruning.compact import compact, silenced
@@ -25,7 +26,7 @@ from prune.pruning.criteria.base import Scoring
 from prune.pruning.keepset import KeepSet
 from prune.pruning.options import ScoredOptions
 from prune.pruning.penalty import UnitPenalty
-from prune.pruning.ranking import Scores, check_scores, rank_joint, rank_separate
+from prune.pruning.ranking import Scores, check_scores, choose
 from prune.pruning.slices import slice_tensors
 from prune.rundir.rewind import RewindPoints
 
@@ -60,6 +61,7 @@ class PruningState(Training):
         loader: Loader,
         rewind_points: RewindPoints,
         device: torch.device,
+        teacher: Teacher | None = None,
         forward: Any = None,
     ):
         super().__init__(
@@ -69,7 +71,8 @@ class PruningState(Training):
             loader=loader,
             device=device,
             index=index,
-            epochs=config.schedule.epochs_of(index),
+            epochs=config.epochs_of(index),
+            teacher=teacher,
             forward=forward,
         )
         self.alive, self.structure = alive, architecture.structure
@@ -101,8 +104,8 @@ class PruningState(Training):
                 f"method.name={method.name} has no key `criterion`: its options must be ScoredOptions to score by one."
             )
         criterion = CRITERIA.load(method.criterion)()
-        scoring = self._scoring(method)
-        scores = criterion.densities(scoring) if method.pools == "joint" else criterion.scores(scoring)
+        rate = criterion.densities if method.pools == "joint" else criterion.scores
+        scores = self.strictly.compute(lambda: rate(self._scoring(method)), undo=self.model.zero_grad)
         check_scores(scores, self.alive, f"method.criterion={method.criterion}")
         return scores
 
@@ -117,9 +120,7 @@ class PruningState(Training):
         """
         method = self.options
         check_scores(scores, self.alive, f"method.name={method.name}")
-        if method.pools == "joint":
-            return rank_joint(scores, self.alive, self.structure, self.budget)
-        return rank_separate(scores, self.alive, self.structure, self.budget, method.scope)
+        return choose(scores, self.alive, self.structure, self.budget, method.pools)
 
     def remove(self, keep: KeepSet) -> None:
         """Make the model compact: only the units of `keep` remain. The optimiser's state, if any, is sliced, not reset."""
@@ -244,6 +245,7 @@ class PruningState(Training):
             kinds=method.kinds(self.structure),
             batches=lambda: self.loader.calibration(self.index, method.calibration_batches),
             generator=generator(self.config.seed, "criterion", self.index),
+            measure=self.budget.measure,
         )
 
     def _marking(self) -> UnitPenalty:

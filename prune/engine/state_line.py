@@ -29,7 +29,7 @@ def state_line(state: PruningState, tested: Tested) -> dict[str, Any]:
     return {
         "state": state.index,
         "rate": state.budget.rate,
-        "rates": state.budget.rates,
+        "rates": state.budget.rates if state.budget.measure == "units" else {},
         **state.sizes(),
         **state.record.columns(),
         "best_epoch": state.best["epoch"],

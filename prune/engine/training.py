@@ -13,7 +13,9 @@ from prune.architectures.fast.swap import FastPaths
 from prune.config.schema import RunConfig
 from prune.data.loading import Loader
 from prune.engine import optim
+from prune.engine.deterministic import Strictly
 from prune.engine.evaluate import Evaluation, evaluate
+from prune.engine.teacher import Teacher
 
 
 class Training:
@@ -24,9 +26,11 @@ class Training:
         config, architecture, loader, device: do not change.
         index: the state whose random draws these epochs use.
         epochs: how many there are.
+        teacher: whose answers are learnt beside the labels, if there is one.
         optimizer: None until training starts.
         lr: of the step in progress.
         val_accuracy, val_loss: of the present model, when last evaluated (percent; mean cross-entropy).
+        strictly: computes gradients by deterministic kernels, if the configuration asks for them.
         best: epoch, accuracy, loss and tensors of the best model so far; None before the first.
     """
 
@@ -40,15 +44,17 @@ class Training:
         device: torch.device,
         index: int,
         epochs: int,
+        teacher: Teacher | None = None,
         forward: Any = None,
     ):
         self.model, self.config, self.architecture, self.loader, self.device = model, config, architecture, loader, device
-        self.index, self.epochs = index, epochs
+        self.index, self.epochs, self.teacher = index, epochs, teacher
         self.optimizer: torch.optim.Optimizer | None = None
         self.lr = 0.0
         self.val_accuracy: float | None = None
         self.val_loss: float | None = None
         self.best: dict[str, Any] | None = None
+        self.strictly = Strictly(config.hardware.deterministic)
         self._forward = forward
         self._fast_paths: FastPaths | None = None
 

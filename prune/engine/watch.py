@@ -28,7 +28,7 @@ class Watcher:
 
     def __init__(self, job: Job, status: StatusFile, tracker: Tracker, epoch_ended: Callable[[], None] | None = None):
         self.job, self.status, self.tracker, self.epoch_ended = job, status, tracker, epoch_ended
-        self.total = job.config.schedule.epochs_before(job.config.schedule.states)
+        self.total = job.config.epochs_before(job.config.schedule.states)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

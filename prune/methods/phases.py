@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from prune.base.text import ranges
 from prune.config.parse import problems
 from prune.engine.method import Method
 from prune.pruning.options import CommonOptions, MethodOptions
+from prune.pruning.schedule import ScheduleOptions
 
 if TYPE_CHECKING:
     from prune.config.schema import RunConfig
@@ -73,8 +74,15 @@ class PhasesOptions(CommonOptions):
     def parts(self) -> tuple[MethodOptions, ...]:
         return tuple(phase.method for phase in self.phases)
 
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        changed = tuple(phase.model_copy(update={"method": change(phase.method)}) for phase in self.phases)
+        return self.model_copy(update={"phases": changed})
+
     def in_state(self, state: int) -> MethodOptions:
         return self.parts[self.phase_of(state)]
+
+    def epochs(self, schedule: ScheduleOptions, state: int) -> int:
+        return self.in_state(state).epochs(schedule, state)
 
     def phase_of(self, state: int) -> int:
         """Which phase a state is in; state 0, which prunes nothing, is in the first."""
@@ -96,6 +104,8 @@ class Phases(Method):
                 f"method.phases: {last.method.name} takes over at state {last.from_state}, which never comes; "
                 f"schedule.states={config.schedule.states} end with state {config.schedule.states - 1}."
             )
+        if len({part.counts for part in options.parts if part.prunes}) > 1:
+            raise UserError("method.phases: counts must be the same in all phases that prune, since what is gone stays gone.")
         for number, part in enumerate(options.parts):
             method: type[Method] = METHODS.load(part.name)
             if number and method.changes_state_0:
@@ -106,7 +116,7 @@ class Phases(Method):
     def macs_per_epoch(cls, config: RunConfig, options: PhasesOptions, sizes: Sequence[int]) -> list[int]:
         """Of each epoch what the method of its state says, which plans as if it had all states."""
         planned = [METHODS.load(part.name).macs_per_epoch(config.with_method(part), part, sizes) for part in options.parts]
-        phase = [options.phase_of(state) for state in range(len(sizes)) for _ in range(config.schedule.epochs_of(state))]
+        phase = [options.phase_of(state) for state in range(len(sizes)) for _ in range(config.epochs_of(state))]
         return [planned[which][epoch] for epoch, which in enumerate(phase)]
 
     def of(self, state: int) -> Method:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -10,6 +11,10 @@ from pydantic import Field, field_validator
 from prune.architectures.group import Structure
 from prune.base.registries import CRITERIA
 from prune.base.section import Section
+from prune.pruning.schedule import ScheduleOptions
+
+BlockRates = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+"""Relative rates, one a block."""
 
 
 class CommonOptions(Section):
@@ -22,9 +27,17 @@ class CommonOptions(Section):
         """The options of the methods that take turns; of a method that acts in all states, its own."""
         raise NotImplementedError
 
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        """The same with each of `parts` changed."""
+        raise NotImplementedError
+
     def in_state(self, state: int) -> MethodOptions:
         """The options that hold in a state."""
         raise NotImplementedError
+
+    def epochs(self, schedule: ScheduleOptions, state: int) -> int:
+        """Epochs of a state. A method that has others than the schedule's says so here; state 0's are the same for all."""
+        return schedule.epochs_of(state)
 
     @property
     def rewind_points(self) -> tuple[str, ...]:
@@ -41,6 +54,9 @@ class MethodOptions(CommonOptions):
     """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
 
     scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
+    block_rates: BlockRates | dict[str, BlockRates] | None = Field(
+        None, description="relative rates by block, or by kind and block, scaled to meet the state's rate; null: scope decides"
+    )
     pools: Literal["separate", "joint"] = Field("separate", description="rank each kind of unit by itself, or all together")
     targets: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field(
         "all", description="which kinds of unit are pruned"
@@ -49,6 +65,11 @@ class MethodOptions(CommonOptions):
         "auto", description="units of each kind every block keeps at least"
     )
     rewind: str = Field("none", description="init | epoch:K | reinit | none: where the kept weights return to in each state")
+    counts: str | None = Field(
+        None,
+        min_length=1,
+        description="a finished run, or a sweep's folder: each group keeps as many units as it did; null: none",
+    )
 
     @field_validator("rewind")
     @classmethod
@@ -60,6 +81,9 @@ class MethodOptions(CommonOptions):
     @property
     def parts(self) -> tuple[MethodOptions, ...]:
         return (self,)
+
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        return change(self)
 
     def in_state(self, state: int) -> MethodOptions:
         return self

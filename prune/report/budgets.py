@@ -17,7 +17,7 @@ MOST_LISTED = 3
 
 def epochs(findings: Findings, variant: Variant, state: int) -> str:
     """`60`; `58–60` where seeds differ; a dash where the runs do not tell."""
-    return _span([float(v) for v in findings.study.by_seed(variant, EPOCHS, state).values()], _whole)
+    return span([float(v) for v in findings.study.by_seed(variant, EPOCHS, state).values()], whole)
 
 
 def flops(findings: Findings, variant: Variant, state: int) -> str:
@@ -69,11 +69,13 @@ def by_value(found: Mapping[str, str]) -> str:
     return "; ".join(f"{text} ({', '.join(having)})" for text, having in labels.items())
 
 
-def _whole(value: float) -> str:
+def whole(value: float) -> str:
+    """To the nearest whole number."""
     return f"{value:.0f}"
 
 
-def _span(values: Sequence[float], shown: Callable[[float], str]) -> str:
+def span(values: Sequence[float], shown: Callable[[float], str]) -> str:
+    """From the least to the most, as shown: `6–36`; one where they read alike."""
     if not values:
         return NOTHING
     low, high = shown(min(values)), shown(max(values))

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from prune.report import analyses, latency
 from prune.report.conclusions import conclude
 from prune.report.figures import accuracy as accuracy_figures
+from prune.report.figures import models as model_figures
 from prune.report.figures import pareto as pareto_figures
 from prune.report.figures import survival as survival_figures
 from prune.report.figures import training as training_figures
 from prune.report.figures.style import Figure, Style, styled
 from prune.report.findings import Findings
-from prune.report.tables import accuracy, differences, pruning, runs, size, training
+from prune.report.tables import accuracy, differences, equal_size, pruning, runs, size, training
 from prune.report.tables.table import Table
 from prune.report.text import count, slug
 
@@ -96,6 +97,7 @@ def _dataset(findings: Findings, style: Style, dataset: str, measured: list[late
             figure(accuracy_figures.by_state), figure(accuracy_figures.by_rate),
             table(accuracy.by_state), table(differences.by_state), table(accuracy.every_state),
         ]),
+        ("At equal size", [table(equal_size.at_equal_size), figure(model_figures.by_size)]),
         ("Size and speed", [
             table(size.parameters), table(size.macs), table(size.retention), figure(pareto_figures.against_parameters),
             figure(pareto_figures.against_macs), size.latency(findings, dataset, measured),

@@ -31,9 +31,9 @@ def results(*paths: str | Path) -> pd.DataFrame:
 
     Returns:
         Columns `run` (the directory's name), `dataset`, `method`, `seed`, `state`; every column of states.jsonl, with a column
-        for each kind of unit (`kept.heads`, and as fraction of the dense model's `pruned.heads`) and `pruned.parameters`; one
-        column for each configuration key that is not the same in all runs, by its dotted name; and `directory`. What a run
-        does not have is missing (nan or None). Accuracies are in percent, fractions between 0 and 1.
+        for each kind of unit (`kept.heads`, and as fraction of the dense model's `pruned.heads`), `pruned.parameters` and
+        `pruned.macs`; one column for each configuration key that is not the same in all runs, by its dotted name; and
+        `directory`. What a run does not have is missing (nan or None). Accuracies are in percent, fractions between 0 and 1.
 
     Raises:
         UserError: if a folder holds no runs, or none of them can be read.

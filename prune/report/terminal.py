@@ -17,6 +17,10 @@ from prune.report.tables.table import Table
 LEFT_OUT = ("best state", "last state", "epochs since rewind", "training FLOPs", "runs")
 """Columns of the overall table that the terminal has no room for, or puts into a second line."""
 
+EQUAL_SIZE = (
+    "Read off the straight line between two neighbouring states of a run, over their counted size; –: it has no such size."
+)
+
 
 def show(document: Document, pages: Sequence[Path], console: Console | None = None) -> None:
     """Print the summary."""
@@ -25,6 +29,8 @@ def show(document: Document, pages: Sequence[Path], console: Console | None = No
     for table in document.tables:
         if table.name.startswith("overall-"):
             console.print(_compact(table, f"{table.frame['dataset'].iloc[0]}: test accuracy (%)"))
+        elif table.name.startswith("equal_size-"):
+            console.print(equal_size(table))
     anomalies = document.findings.anomalies
     if anomalies:
         noun = "anomaly" if len(anomalies) == 1 else "anomalies"
@@ -35,9 +41,7 @@ def show(document: Document, pages: Sequence[Path], console: Console | None = No
 
 def _compact(table: Table, title: str) -> RichTable:
     """The overall table in half the width: states and intervals go to a second line, run keys are left to the page."""
-    shown = RichTable(
-        title=literal(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
-    )
+    shown = _table(title)
     for column in table.columns:
         if column not in LEFT_OUT:
             shown.add_column(literal(column), justify="left" if column == "method" else "right", overflow="fold")
@@ -48,4 +52,24 @@ def _compact(table: Table, title: str) -> RichTable:
         shown_cells = [text for column, text in cells.items() if column not in LEFT_OUT]
         second_line = [re.sub(r",?( in)? (states? |\[|\(n)", r"\n\2", text) for text in shown_cells]
         shown.add_row(*("\n".join(map(literal, text.split("\n"))) for text in second_line))
+    return shown
+
+
+def _table(title: str, caption: str | None = None) -> RichTable:
+    return RichTable(
+        title=literal(title), title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD, show_edge=False,
+        pad_edge=False, collapse_padding=True,
+    )  # fmt: skip
+
+
+def equal_size(table: Table) -> RichTable:
+    """The table of accuracies at equal size, without what was trained for them."""
+    shown = _table(f"{table.frame['dataset'].iloc[0]}: test accuracy (%) at equal size", EQUAL_SIZE)
+    columns = [column for column in table.columns if column not in LEFT_OUT]
+    for column in columns:
+        heading = literal(column).replace(" parameters", "\nparams").replace(" MACs", "\nMACs")
+        shown.add_column(heading, justify="left" if column == "method" else "right", overflow="fold")
+    for row in table.rows:
+        cells = dict(zip(table.columns, row, strict=True))
+        shown.add_row(*(literal(cells[column]).replace(" · ", "\n").replace(" ±", "\n±") for column in columns))
     return shown

@@ -17,11 +17,13 @@ from prune.rundir import identity
 def counted(config: Mapping[str, Any]) -> dict[str, Any]:
     """What can change a run's numbers, its seed aside, as `dotted.key → value`: runs that agree in this are one group.
 
-    The schema fills in defaults, so that a run written before a key existed still groups with the runs after. A
-    configuration that it does not accept (a method of a package that is not installed here, say) is taken as it stands.
+    The schema fills in defaults, so that a run written before a key existed still groups with the runs after. A recipe is one
+    value, in words. A configuration that it does not accept (a method of a package that is not installed here, say) is taken
+    as it stands.
     """
     try:
-        plain = identity.counted(RunConfig.model_validate(dict(config)))
+        parsed = RunConfig.model_validate(dict(config))
+        plain = {**identity.counted(parsed), "recipe": parsed.recipe.words}
     except (UserError, ValidationError):
         plain = {key: value for key, value in config.items() if key not in identity.NOT_COUNTED}
         plain = json.loads(json.dumps(plain, default=str))
@@ -96,6 +98,23 @@ def _short(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def model_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each group's model is called: its family; of several models of a family also what tells them apart.
+
+    `swin`, `vit · name=vit_tiny_patch16_224`, `vit · depth=3, embed_dim=48`.
+    """
+    return [_model_name(group, [other for other in groups if other.get(FAMILY) == group.get(FAMILY)]) for group in groups]
+
+
+def _model_name(group: Mapping[str, Any], relatives: Sequence[Mapping[str, Any]]) -> str:
+    keys = [key for key in differing_keys(relatives) if key.startswith("model.")]
+    models = {group_key({key: other.get(key) for key in keys}) for other in relatives}
+    if len({other.get("model.name") for other in relatives}) == len(models) > 1:
+        keys = ["model.name"]
+    telling = ", ".join(f"{key.removeprefix('model.')}={_short(group.get(key))}" for key in keys)
+    return " · ".join(filter(None, (str(group.get(FAMILY)), telling)))
+
+
 TARGETS = "schedule.targets"
 """The key that holds a target for each kind of unit."""
 
@@ -110,7 +129,7 @@ def distance(first: Mapping[str, Any], second: Mapping[str, Any]) -> int:
     return len({_respect(key) for key in differing_keys([first, second])})
 
 
-NO_MATTER_TO_DENSE = ("schedule.target", TARGETS, "schedule.shape", "schedule.rates")
+NO_MATTER_TO_DENSE = ("schedule.target", TARGETS, "schedule.shape", "schedule.rates", "schedule.measure")
 """Keys that change nothing where nothing is pruned."""
 
 

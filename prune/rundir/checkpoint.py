@@ -228,14 +228,15 @@ def read_run_memory(directory: RunDirectory, index: int) -> Any:
     return torch.load(directory.run_memory(index), map_location="cpu", weights_only=True)
 
 
-def outdated(directory: RunDirectory, newest: int, keep: str) -> list[Path]:
+def outdated(directory: RunDirectory, newest: int, keep: str, spared: Path | None = None) -> list[Path]:
     """The files that `checkpoint.keep` gives up after state `newest`, of what the run wrote.
 
     `last` keeps that state's models only, `best` all bests and the newest final. The manifests stay: which units each state
-    kept is part of the result.
+    kept is part of the result. So does the file that is `spared`.
     """
     gone = {"all": (), "best": ("final.safetensors",), "last": ("best.safetensors", "final.safetensors", "run_memory.pt")}[keep]
-    return [directory.state(index) / name for index in range(newest) for name in gone]
+    files = (directory.state(index) / name for index in range(newest) for name in gone)
+    return [path for path in files if path != spared]
 
 
 def remove(paths: Iterable[Path]) -> None:

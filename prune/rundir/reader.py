@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from prune.base.errors import UserError
 from prune.base.files import jsonl, read_json, read_json_object, read_jsonl_lines, sha256, sha256_of
-from prune.pruning.schedule import epochs_before, epochs_of, position
 from prune.rundir.directory import RunDirectory
+from prune.rundir.epochs import epochs_of_states, position
 from prune.rundir.shapes import METRICS, STATES, STATUS, Check, misfit
 from prune.rundir.status import effective_status
 
@@ -57,16 +58,24 @@ class RunRecord:
     @property
     def planned_epochs(self) -> int:
         """Epochs of all states."""
-        return epochs_before(self.config["schedule"], self.planned_states)
+        return sum(self._epochs)
+
+    @cached_property
+    def _epochs(self) -> tuple[int, ...]:
+        return epochs_of_states(self.config)
 
     def epochs_of(self, state: int) -> int:
         """Epochs that the configuration gives a state."""
-        return epochs_of(self.config["schedule"], state)
+        return self._epochs[state]
+
+    def epochs_before(self, state: int) -> int:
+        """Epochs of all states before a state."""
+        return sum(self._epochs[:state])
 
     @property
     def position(self) -> tuple[int, int]:
         """(state, epoch) of the epoch in progress, judged by the lines of metrics.jsonl."""
-        return position(self.config["schedule"], len(self.metrics))
+        return position(self._epochs, len(self.metrics))
 
     @property
     def epochs_left(self) -> int:

@@ -63,6 +63,7 @@ CONFIG: dict[str, Check] = {
     "schedule.states": lambda value: whole(value) and 0 < value < 1_000_000,
     "schedule.epochs": whole,
     "schedule.epochs_first?": maybe(whole),
+    "schedule.epochs_last?": maybe(whole),
 }
 """config.yaml, as far as every reader needs it."""
 

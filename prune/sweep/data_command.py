@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     setup_console()
     root = str(arguments.root.expanduser().absolute())
     wanted: list[dict[str, Any]] = [{"dataset": {"name": name, "root": root}} for name in arguments.datasets]
-    wanted += [{"weights": name} for name in arguments.weights]
+    wanted += [{"weights": arguments.weights}] * bool(arguments.weights)
     if arguments.needs is not None:
         wanted += json.loads(arguments.needs.read_text())
     if not wanted:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     for needs in wanted:
         if "dataset" in needs:
             fetch_dataset(needs["dataset"])
-    for name in sorted({needs["weights"] for needs in wanted if "weights" in needs}):
+    for name in sorted({name for needs in wanted for name in needs.get("weights", [])}):
         fetch_weights(name)
     return 0
 

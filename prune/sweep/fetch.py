@@ -50,6 +50,8 @@ def _needs(config: RunConfig) -> dict[str, object]:
     needs: dict[str, object] = {}
     if DATASETS.load(config.dataset.name).fetch is not Dataset.fetch:
         needs["dataset"] = config.dataset.model_dump(mode="json")
-    if config.model.pretrained is True:
-        needs["weights"] = config.model.name
+    teacher = config.recipe.distillation.of_timm
+    weights = [config.model.name] * (config.model.pretrained is True) + [teacher] * (teacher is not None)
+    if weights:
+        needs["weights"] = weights
     return needs

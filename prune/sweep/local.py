@@ -51,6 +51,7 @@ class LocalBackend:
 
     def poll(self, directories: Sequence[RunDirectory]) -> dict[Path, JobState] | None:
         self._fill()
+        running = {slot[0].directory.path for slot in self._slots if slot is not None}
         states = {}
         queued = {cell.directory.path: cell for cell in self._queue}
         busy = self._in_training()
@@ -58,7 +59,7 @@ class LocalBackend:
             if directory.path in queued:
                 waits = _dense(queued[directory.path]) in busy
                 states[directory.path] = JobState("PENDING", reason="for state 0" if waits else "")
-            elif any(slot is not None and slot[0].directory.path == directory.path for slot in self._slots):
+            elif directory.path in running:
                 states[directory.path] = JobState("RUNNING")
             elif directory.path in self._ended:
                 states[directory.path] = GONE

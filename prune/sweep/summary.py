@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from prune.base.text import literal, printable
-from prune.report.variants import counted, labels
+from prune.base.text import literal, printable, rounded
+from prune.report.variants import counted, labels, model_names
 from prune.rundir.directory import RunDirectory
 from prune.rundir.reader import RunRecord, is_run, read_runs
 from prune.rundir.status import effective_status
@@ -61,8 +62,28 @@ def print_summary(directories: Sequence[RunDirectory], console: Console | None =
     versions = about_versions({run.id: version for run in runs if (version := other_version(run))})
     if versions:
         console.print(versions, soft_wrap=True, highlight=False, markup=False)
+    if len(set(model_names([counted(run.config) for run in runs]))) > 1:
+        _print_at_equal_size([run.directory.path for run in runs if run.states], console)
     for folder in sorted({str(directory.path.parent) for directory in directories}):
         console.print(f"Files: {literal(folder)}", soft_wrap=True, highlight=False)
+
+
+def _print_at_equal_size(folders: Sequence[Path], console: Console) -> None:
+    """What different models reach at equal size, as `prune report` prints it."""
+    # Data frames take a second to import: only where there is something to compare.
+    from prune.report.compare import DENSE
+    from prune.report.findings import Findings
+    from prune.report.load import load
+    from prune.report.tables.equal_size import at_equal_size
+    from prune.report.terminal import equal_size
+
+    if not folders:
+        return
+    findings = Findings(load(folders, DENSE), DENSE)
+    for dataset in findings.study.datasets:
+        table = at_equal_size(findings, dataset)
+        if table is not None:
+            console.print(equal_size(table))
 
 
 def print_failures(failed: Sequence[tuple[RunDirectory, str]], console: Console | None = None) -> None:
@@ -101,16 +122,8 @@ def _row(run: RunRecord, name: str) -> dict[str, str]:
     numbers = (
         f"{first['test_accuracy_best']:.2f}",
         *(f"{line['test_accuracy_best']:.2f} ({line['state']})" for line in (best, last)),
-        f"{_short(first['parameters'])} → {_short(last['parameters'])}",
-        f"{_short(first['macs'])} → {_short(last['macs'])}",
+        f"{rounded(first['parameters'])} → {rounded(last['parameters'])}",
+        f"{rounded(first['macs'])} → {rounded(last['macs'])}",
         f"{sum(line['seconds'] for line in states):.1f}",
     )
     return row | dict(zip(NUMBERS, numbers, strict=True))
-
-
-def _short(count: int) -> str:
-    """Three significant digits with a unit."""
-    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return str(count)

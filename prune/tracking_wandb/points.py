@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from prune.base.files import read_json
 from prune.base.text import dataset_label, flatten, ranges
-from prune.pruning.schedule import epochs_before
 from prune.rundir.directory import RunDirectory
+from prune.rundir.epochs import epochs_of_states
 from prune.rundir.identity import root_that_counts
 from prune.rundir.reader import RunRecord
 
@@ -124,9 +125,13 @@ class History:
         """`state_XX` → that state's values, for W&B's summary."""
         return {f"state_{state:02d}": _measured(line) for state, line in sorted(self.states.items())}
 
+    @cached_property
+    def _epochs(self) -> tuple[int, ...]:
+        return epochs_of_states(self.config)
+
     def _before(self, state: int) -> int:
         """Epochs of all states before this one."""
-        return epochs_before(self.config["schedule"], state)
+        return sum(self._epochs[:state])
 
     def _epoch_values(self, step: int) -> dict[str, Any]:
         if step not in self.epochs:

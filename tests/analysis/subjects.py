@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from prune.data.loading import ResidentLoader
 from prune.data.options import Augment
 from prune.pruning.compact import compact
 from prune.pruning.keepset import KeepSet
+from prune.pruning.options import ScoredOptions
+from prune.rundir.directory import RunDirectory
 
 MODELS: dict[str, dict[str, Any]] = {
     "vit": {"family": "vit", "name": "custom", "patch_size": 4, "depth": 3, "embed_dim": 12, "num_heads": 3, "mlp_ratio": 2.0,
@@ -40,6 +44,7 @@ class Handmade(Subject):
         self._architecture, self._dense, self._before, self._now = architecture, dense, before, now
         self.__dict__["images"] = images
         self.state = now.state
+        self.run = run_of(now.state)
 
     @staticmethod
     def track(items: Any, total: int) -> Any:
@@ -50,6 +55,20 @@ class Handmade(Subject):
     dense = property(lambda self: self._dense)  # type: ignore[assignment]
     before = property(lambda self: self._before)  # type: ignore[assignment]
     now = property(lambda self: self._now)  # type: ignore[assignment]
+
+
+def run_of(state: int) -> Any:
+    """As much of a run as analyses ask about: a Refill run of two states, alone in its sweep."""
+    rates = {"rates": dict.fromkeys(("heads", "neurons", "channels"), 0.5)}
+    return SimpleNamespace(
+        config=SimpleNamespace(method=ScoredOptions(name="refill"), schedule=SimpleNamespace(states=2), seed=0),
+        record=SimpleNamespace(
+            states=[{"state": 0, "rates": {}}, {"state": 1, **rates}],
+            config={"seed": 0, "dataset": {"name": "none"}, "method": {"name": "refill"}},
+        ),
+        finished=[0, 1],
+        directory=RunDirectory(Path("nowhere") / "run"),
+    )
 
 
 def random_images(count: int = 40, seed: int = 0, most: int | None = None) -> Images:

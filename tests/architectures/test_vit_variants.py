@@ -18,7 +18,8 @@ from prune.architectures.fast.swap import FastPaths
 from prune.architectures.vit import ViT
 from prune.base.errors import UserError
 from prune.config.optim import OptimConfig
-from prune.engine.epoch import compute_gradients
+from prune.data.loading import TrainingBatch
+from prune.engine.loss import compute_gradients
 from prune.pruning.compact import compact
 from prune.pruning.keepset import KeepSet
 from prune.pruning.verify import verify
@@ -63,8 +64,8 @@ def test_compact_is_the_full_model_with_hooks_at_zero(variant: str, seed: int) -
 
     optim = optim_config(label_smoothing=0.1)
     with FastPaths(family.fast_paths(small.train(), "cpu")).installed():
-        loss, _ = compute_gradients(small, images, labels, optim)
-    expected, _ = compute_gradients(full.train(), images, labels, optim)
+        loss, _ = compute_gradients(small, TrainingBatch(images, labels), optim)
+    expected, _ = compute_gradients(full.train(), TrainingBatch(images, labels), optim)
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
     wanted = {name: parameter.grad for name, parameter in full.named_parameters()}
     compact(full, family, dense, keep)  # a dense model's weights and sizes, cut as the small one's
@@ -100,7 +101,7 @@ def kept_of(gradient: Tensor, name: str, family: ViT, keep: KeepSet) -> Tensor:
 def test_a_distilled_model_learns_the_label_with_both_classifiers() -> None:
     model = randomised(architecture("distilled")).train()
     images, labels = torch.randn(3, 2, 8, 12, dtype=torch.float64), torch.tensor([1, 4, 0])
-    loss, hits = compute_gradients(model, images, labels, optim_config())
+    loss, hits = compute_gradients(model, TrainingBatch(images, labels), optim_config())
     found = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad()
     tokens = model.forward_features(images)
@@ -116,7 +117,7 @@ def test_a_distilled_model_learns_the_label_with_both_classifiers() -> None:
 
 def test_one_classifier_trains_on_the_bits_of_its_own_loss() -> None:
     model, images, labels = randomised(architecture("")).train(), torch.randn(3, 2, 8, 12).double(), torch.tensor([1, 4, 0])
-    loss, _ = compute_gradients(model, images, labels, optim_config())
+    loss, _ = compute_gradients(model, TrainingBatch(images, labels), optim_config())
     assert torch.equal(loss, F.cross_entropy(model(images), labels).detach())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prune.base.text import dataset_label, duration, flatten, ranges
+from prune.base.text import dataset_label, duration, flatten, ranges, rounded
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (245.4, "4:05"), (3723, "1:02:03")])
@@ -28,3 +28,10 @@ def test_nested_sections_become_dotted_keys() -> None:
 def test_a_dataset_chosen_by_its_folder_is_named_by_it() -> None:
     assert dataset_label("cifar10") == "cifar10"
     assert dataset_label("image_folder", "/data/cub") == "image_folder-cub"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(999, "999"), (60_000, "60 k"), (999_600, "1 M"), (21_342_346, "21.3 M"), (1_420_309_248, "1.42 G")]
+)
+def test_large_numbers_are_rounded_to_three_digits(value: float, text: str) -> None:
+    assert rounded(value) == text

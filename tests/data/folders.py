@@ -14,6 +14,7 @@ from torch import Tensor
 from prune.config import RunConfig
 from prune.data.base import SPLITS, FileSplit
 from prune.data.folder import ImageFolder
+from prune.data.recipe import NO_RECIPE, ImageRecipe
 from prune.data.statistics import data_facts
 from prune.data.streaming import StreamingLoader
 
@@ -33,16 +34,23 @@ def files(config: RunConfig) -> dict[str, FileSplit]:
     return {name: splits.of(name) for name in SPLITS}
 
 
-def loader(config: RunConfig, tmp_path: Path, batch_size: int = 6, workers: int = 0, seed: int = 0) -> StreamingLoader:
+def loader(
+    config: RunConfig,
+    tmp_path: Path,
+    batch_size: int = 6,
+    workers: int = 0,
+    seed: int = 0,
+    recipe: ImageRecipe = NO_RECIPE,
+) -> StreamingLoader:
     dataset = ImageFolder(config.dataset)
     splits = dataset.load()
     facts = data_facts(tmp_path / "data.json", dataset, splits, workers)
     options: Any = config.dataset
-    return StreamingLoader(splits, facts, batch_size, seed, torch.device("cpu"), options, workers)
+    return StreamingLoader(splits, facts, batch_size, seed, torch.device("cpu"), options, workers, recipe)
 
 
-def joined(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    images, labels = zip(*batches, strict=True)
+def joined(batches: Iterator[tuple[Any, ...]]) -> tuple[Tensor, Tensor]:
+    images, labels, *_ = zip(*batches, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -10,15 +10,21 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prune.base.seeding import derive, generator
+from prune.base.seeding import derive
 from prune.data.draws import BatchDraws, draw_batch, upload
 from prune.data.options import Augment
+from prune.data.recipe import NO_RECIPE, ErasingOptions, ImageRecipe, MixOptions, RandAugmentOptions
 
 BOTH = Augment(crop_padding=4, flip=True)
 
 
-def epoch(steps: int = 5) -> list[BatchDraws]:
-    return [draw_batch(torch.arange(step, step + 8), BOTH, 3, (1, 2, step)) for step in range(steps)]
+ALL = ImageRecipe(
+    mix=MixOptions(mixup=0.8, cutmix=1.0, prob=0.5), randaugment=RandAugmentOptions(ops=2), erasing=ErasingOptions(prob=0.5)
+)
+
+
+def epoch(steps: int = 5, recipe: ImageRecipe = NO_RECIPE) -> list[BatchDraws]:
+    return [draw_batch(torch.arange(step, step + 8), BOTH, 3, (1, 2, step), recipe, (6, 8)) for step in range(steps)]
 
 
 def test_a_step_draws_corners_then_mirrors_from_one_generator_of_its_own() -> None:
@@ -36,20 +42,18 @@ def test_the_draws_are_those_that_results_were_made_with() -> None:
     assert draw_batch(torch.arange(6), Augment(crop_padding=4), 0, (0, 0, 0)).mirrored == 0
 
 
+def test_a_recipe_leaves_the_other_draws_as_they_are() -> None:
+    for plain, changed in zip(epoch(), epoch(recipe=ALL), strict=True):
+        assert torch.equal(plain.corners, changed.corners) and plain.mirrored == changed.mirrored
+
+
 def test_uploading_changes_nothing() -> None:
-    drawn = epoch()
+    drawn = epoch(recipe=ALL)
     for before, after in zip(drawn, upload(drawn, torch.device("cpu")), strict=True):
-        assert torch.equal(before.index, after.index)
-        assert torch.equal(before.corners, after.corners)
-        assert before.mirrored == after.mirrored
+        for field in fields(before):
+            one, other = getattr(before, field.name), getattr(after, field.name)
+            assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
     assert list(upload([], torch.device("cpu"))) == []
-
-
-@dataclass(frozen=True)
-class WithPartners(BatchDraws):
-    """A recipe that draws more."""
-
-    partners: Tensor
 
 
 class Copies(TorchDispatchMode):
@@ -68,11 +72,10 @@ class Copies(TorchDispatchMode):
 
 @pytest.mark.parametrize("steps", [1, 7])
 def test_each_field_goes_up_once_an_epoch_those_of_a_recipe_too(steps: int) -> None:
-    drawn = [WithPartners(**vars(draws), partners=torch.randperm(8, generator=generator(0, "mix", 0, 0, 0)))
-             for draws in epoch(steps)]  # fmt: skip
+    drawn = epoch(steps, ALL)
     with Copies() as copies:
         there = list(upload(drawn, torch.device("meta")))
-    assert copies.count == 3
+    assert copies.count == len({"index", "corners", "order", "variants", "boxes", "partners"})
     assert len(there) == steps
     for draws in there:
         values = [getattr(draws, field.name) for field in fields(draws)]

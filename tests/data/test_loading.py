@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from prune.data.base import ArraySplit, DataFacts, Splits
 from prune.data.draws import draw_batch
 from prune.data.loading import PADDING_LABEL, ResidentLoader, all_crops, augment_batch
 from prune.data.options import Augment
+from prune.data.recipe import NO_RECIPE, ImageRecipe
 
 CPU = torch.device("cpu")
 BOTH = Augment(crop_padding=2, flip=True)
@@ -35,11 +37,11 @@ def moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean((0, 2, 3)), values.std((0, 2, 3))
 
 
-def loader(augment: Augment = BOTH, seed: int = 0, batch_size: int = 10) -> ResidentLoader:
+def loader(augment: Augment = BOTH, seed: int = 0, batch_size: int = 10, recipe: ImageRecipe = NO_RECIPE) -> ResidentLoader:
     assert isinstance(SPLITS.train, ArraySplit)
     mean, std = moments(SPLITS.train.images)
     facts = DataFacts(mean.tolist(), std.tolist(), SPLITS.classes, None)
-    return ResidentLoader(SPLITS, facts, batch_size, seed, CPU, augment)
+    return ResidentLoader(SPLITS, facts, batch_size, seed, CPU, augment, recipe)
 
 
 def normalised(split: ArraySplit) -> Tensor:
@@ -55,8 +57,8 @@ def found_in(image: Tensor, candidates: Tensor) -> list[int]:
     return [i for i, candidate in enumerate(candidates) if torch.allclose(image, candidate, rtol=0, atol=1e-4)]
 
 
-def joined(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    images, labels = zip(*batches, strict=True)
+def joined(batches: Iterator[tuple[Any, ...]]) -> tuple[Tensor, Tensor]:
+    images, labels, *_ = zip(*batches, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
@@ -186,7 +188,7 @@ def test_an_epoch_can_be_entered_at_any_step(start: int) -> None:
     torch.manual_seed(123)  # whatever torch's default generator is at
     part = list(loader().training(2, 1, start))
     assert len(part) == 10 - start
-    for (images, labels), (expected, wanted) in zip(part, whole[start:], strict=True):
+    for (images, labels, _), (expected, wanted, _) in zip(part, whole[start:], strict=True):
         assert torch.equal(images, expected)
         assert torch.equal(labels, wanted)
 

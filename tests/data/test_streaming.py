@@ -85,7 +85,7 @@ def test_an_images_augmentation_depends_on_nothing_but_its_place(configured: Any
     spread = list(loader(config, tmp_path, workers=2).training(1, 2, 0))
     entered = list(loader(config, tmp_path).training(1, 2, 4))
     assert len(alone) == len(spread) == 9
-    for (images, labels), (expected, wanted) in zip(spread + entered, alone + alone[4:], strict=True):
+    for (images, labels, _), (expected, wanted, _) in zip(spread + entered, alone + alone[4:], strict=True):
         assert torch.equal(images, expected)
         assert torch.equal(labels, wanted)
     for other in (loader(config, tmp_path).training(1, 3, 0), loader(config, tmp_path, seed=1).training(1, 2, 0)):

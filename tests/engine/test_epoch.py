@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from benchmarks.scale import MINI
 from benchmarks.workbench import dense_state, make_job
 from prune.config.optim import OptimConfig
-from prune.engine.epoch import EpochSums, compute_gradients, train_epoch
+from prune.data.loading import TrainingBatch
+from prune.engine.epoch import EpochSums, train_epoch
+from prune.engine.loss import compute_gradients
 from prune.engine.run import step_hooks
 from tests.conftest import Compose
 from tests.engine.states import first_state
@@ -31,7 +33,7 @@ def test_gradients_loss_and_hits_are_those_of_the_mean_cross_entropy(tmp_path: P
     torch.manual_seed(0)
     optim: OptimConfig = make_job(tmp_path, MINI, "method=refill", "optim.label_smoothing=0.1").config.optim
     layer, images, labels = nn.Linear(5, 3), torch.randn(7, 5), torch.randint(3, (7,))
-    loss, hits = compute_gradients(layer, images, labels, optim)
+    loss, hits = compute_gradients(layer, TrainingBatch(images, labels), optim)
     logits = (images @ layer.weight.T + layer.bias).detach()
     # Smoothing 0.1 over 3 classes: the target is 0.9 of the label and 0.1 spread evenly.
     target = 0.9 * F.one_hot(labels, 3) + 0.1 / 3
@@ -47,7 +49,7 @@ def test_nothing_of_the_graph_is_alive_after_the_backward_pass(tmp_path: Path) -
     layer = Remembering(state.model.head.in_features, state.model.head.out_features)
     layer.load_state_dict(state.model.head.state_dict())
     state.model.head = layer
-    kept = compute_gradients(state.model.train(), *next(iter(job.loader.training(0, 0, 0))), job.config.optim)
+    kept = compute_gradients(state.model.train(), next(iter(job.loader.training(0, 0, 0))), job.config.optim)
     assert layer.last() is None
     assert all(tensor.grad_fn is None for tensor in kept)
 

@@ -53,6 +53,24 @@ def test_penalty_touches_marked_units_only(decoupled: bool) -> None:
         assert torch.equal(parameter.grad[~marked[name]], gradient[~marked[name]])
 
 
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_all_tensors_together_get_what_each_would_by_itself(decoupled: bool) -> None:
+    """The same bits as one multiply-add a tensor, also where a tensor has no gradient; nothing marked, nothing done."""
+    model, keep = build(TINY), keep_set(random_units(TINY, 1))
+    for number, parameter in enumerate(model.parameters()):
+        parameter.grad = torch.randn_like(parameter) if number % 5 else None
+    penalty = UnitPenalty(model, TINY.structure, TINY.dense, keep, decoupled)
+    expected = []
+    for weight, mask in zip(penalty.weights, penalty.masks, strict=True):
+        gradient = None if weight.grad is None else weight.grad.addcmul(weight.detach(), mask, value=0.37)
+        expected.append(weight.detach() * (1 - 0.01 * 0.37 * mask) if decoupled else gradient)
+    UnitPenalty(model, TINY.structure, TINY.dense, TINY.dense, decoupled).apply(strength=0.37, lr=0.01)
+    penalty.apply(strength=0.37, lr=0.01)
+    for weight, wanted in zip(penalty.weights, expected, strict=True):
+        found = weight.detach() if decoupled else weight.grad
+        assert (found is None and wanted is None) or torch.equal(found, wanted)
+
+
 def test_norm_is_that_of_the_marked_units() -> None:
     kept = random_units(MICRO, 4)
     model = build(MICRO)

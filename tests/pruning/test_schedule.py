@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from prune.pruning.schedule import SHAPES, ScheduleOptions, epochs_before, epochs_of, number_kept, position, rates
+from prune.pruning.schedule import SHAPES, ScheduleOptions, epochs_before, epochs_of, number_kept, rates
 
 STATES = st.integers(2, 60)
 TARGET = st.floats(0.01, 0.99)
@@ -116,23 +116,13 @@ def every_epoch(schedule: ScheduleOptions) -> list[tuple[int, int]]:
 
 @many
 @given(SCHEDULE)
-def test_epochs_and_positions_are_those_of_a_walk_through_the_run(schedule: ScheduleOptions) -> None:
+def test_epochs_are_those_of_a_walk_through_the_run(schedule: ScheduleOptions) -> None:
     walked, section = every_epoch(schedule), schedule.model_dump(mode="json")
     for state in range(schedule.states):
         of_state = [place for place in walked if place[0] == state]
         assert epochs_of(section, state) == schedule.epochs_of(state) == len(of_state)
     for state in range(schedule.states + 1):
         assert epochs_before(section, state) == len([place for place in walked if place[0] < state])
-    for done, place in enumerate(walked):
-        assert position(section, done) == place
-    assert position(section, len(walked)) == position(section, len(walked) + 5) == (schedule.states, 0)
-
-
-def test_a_state_without_epochs_is_never_in_progress() -> None:
-    section = {"states": 3, "epochs": 2, "epochs_first": 0}
-    assert [position(section, done) for done in range(5)] == [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0)]
-    section = {"states": 3, "epochs": 2}  # a section without the key is as one with null
-    assert [position(section, done) for done in range(3)] == [(0, 0), (0, 1), (1, 0)]
 
 
 def options(**keys: object) -> ScheduleOptions:

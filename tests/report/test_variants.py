@@ -12,6 +12,7 @@ from prune.report import compare
 from prune.report.findings import Findings
 from prune.report.load import load
 from prune.report.tables import accuracy, differences
+from prune.report.variants import model_names
 from prune.rundir.format import FORMAT
 from tests.report.sweep import configuration, state_line, write_flat, write_run
 
@@ -38,6 +39,12 @@ def test_an_integer_where_a_float_is_declared_is_that_float(tmp_path: Path) -> N
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, optim__weight_decay=0)
     write_flat(tmp_path, "refill", {1: [80.0, 81.0]}, optim__weight_decay=0.0)
     assert _labels(tmp_path) == ["refill"]
+
+
+def test_recipes_are_told_apart_in_words(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, recipe={"mix": {"mixup": 0.8}, "erasing": {"prob": 0.25}})
+    assert sorted(_labels(tmp_path)) == ["refill · recipe=mixup 0.8 + erasing 0.25", "refill · recipe=none"]
 
 
 def test_different_configurations_are_never_merged_and_named_by_what_differs(tmp_path: Path) -> None:
@@ -246,3 +253,14 @@ def test_a_sweep_without_runs_is_one_sentence(tmp_path: Path) -> None:
         load([tmp_path], "dense")
     with pytest.raises(UserError, match="not a folder"):
         load([tmp_path / "nowhere"], "dense")
+
+
+def test_models_are_called_by_their_family_and_what_tells_relatives_apart() -> None:
+    swin = {"model.family": "swin", "model.name": "custom", "model.depths": (2, 2), "method.name": "rsst"}
+    tiny, small = (
+        {"model.family": "vit", "model.name": f"vit_{size}", "model.embed_dim": d} for size, d in (("t", 1), ("s", 2))
+    )
+    assert model_names([swin, tiny, small, swin]) == ["swin", "vit · name=vit_t", "vit · name=vit_s", "swin"]
+    deep = {**small, "model.depth": 3}
+    assert model_names([small, deep]) == ["vit · depth=null", "vit · depth=3"]
+    assert model_names([small, {**small, "method.name": "rsst"}]) == ["vit", "vit"]

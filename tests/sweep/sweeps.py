@@ -11,8 +11,8 @@ from typing import Any
 
 from prune.base.files import write_json, write_jsonl
 from prune.config import RunConfig
-from prune.pruning.schedule import epochs_before, position
 from prune.rundir.directory import RunDirectory
+from prune.rundir.epochs import epochs_of_states, position
 from prune.rundir.identity import run_directory
 from prune.rundir.status import now
 
@@ -34,8 +34,8 @@ def write_run(config: RunConfig, epochs: int = 0, **status: Any) -> RunDirectory
     directory.write_config(config.model_dump(mode="json"))
     schedule = config.schedule
     done = status.get("status") == "done"
-    epochs = epochs_before(vars(schedule), schedule.states) if done else epochs
-    positions = [position(vars(schedule), number) for number in range(epochs)]
+    planned = epochs_of_states(config.model_dump(mode="json"))
+    positions = [position(planned, number) for number in range(sum(planned) if done else epochs)]
     metrics = [
         {"state": state, "epoch": epoch, "val_accuracy": 50.0 + number, "seconds": 2.0}
         for number, (state, epoch) in enumerate(positions)

@@ -151,3 +151,31 @@ def test_wait_false_is_checked_before_anything_starts(backend: Callable[..., Loc
     backend("hardware.jobs=2", "hardware.wait=false").check(2)
     with pytest.raises(UserError, match=r"hardware\.jobs=2"):
         backend("hardware.jobs=2", "hardware.wait=false").check(3)
+
+
+class Seen:
+    """Stands for a run's directory, and counts how often it is asked which one it is."""
+
+    asked = 0
+
+    def __init__(self, number: int):
+        self.number = number
+
+    @property
+    def path(self) -> Path:
+        Seen.asked += 1
+        return Path(str(self.number))
+
+
+def test_looking_after_ten_times_the_runs_takes_ten_times_the_work(backend: Callable[..., LocalBackend]) -> None:
+    def asked(count: int) -> int:
+        local = backend()
+        local._slots.clear()  # none starts
+        runs: list[Any] = [Seen(number) for number in range(count)]
+        local._queue.extend((None, run) for run in runs)  # type: ignore[misc]
+        Seen.asked = 0
+        states = local.poll(runs)
+        assert states is not None and len(states) == count
+        return Seen.asked
+
+    assert asked(500) <= 10 * asked(50)

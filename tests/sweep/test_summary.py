@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from prune.base.files import write_jsonl
 from prune.rundir.directory import RunDirectory
 from prune.sweep.summary import print_summary
 from tests.conftest import Compose
+from tests.report.sweep import write_flat
 from tests.sweep.sweeps import write_run
 
 
@@ -70,3 +72,13 @@ def test_runs_of_another_version_are_named(compose_tiny: Compose, version: str |
 def test_naming_costs_a_launch_no_data_frames() -> None:
     code = "import sys, prune.sweep.summary; sys.exit(bool({'pandas', 'matplotlib', 'scipy', 'torch'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_different_models_are_compared_at_equal_size(tmp_path: Path) -> None:
+    """The table of the report, below the table of the runs."""
+    accuracies = {0: [80.0, 79.0, 81.0, 60.0]}
+    folders = [*write_flat(tmp_path, "refill", accuracies), *write_flat(tmp_path, "refill", accuracies, model__depth=3)]
+    shown = summary(*map(RunDirectory, folders))
+    assert shown.count("at equal size") == 1
+    assert "read off the straight line" in " ".join(shown.lower().split())
+    assert "at equal size" not in summary(RunDirectory(folders[0]))

@@ -26,7 +26,7 @@ class Activation(Criterion):
         sums: dict[str, Tensor] = {}
         hooks = [
             model.get_submodule(group.readers[-1].module).register_forward_pre_hook(
-                _record(sums, group.name, _features_of(model, group))
+                _record(sums, group.name, features_of(model, group))
             )
             for group in groups
         ]
@@ -43,7 +43,7 @@ class Activation(Criterion):
         return scoring.collect(lambda group: _mean_of_lanes(sums[group.name] / count, group))
 
 
-def _features_of(model: nn.Module, group: Group) -> int:
+def features_of(model: nn.Module, group: Group) -> int:
     """Which dimension of its input holds what the last reader reads: 1 for a convolution, the last for a linear layer."""
     return 1 if model.get_parameter(group.readers[-1].tensor).dim() > 2 else -1
 

@@ -46,15 +46,20 @@ def against_macs(findings: Findings, style: Style, dataset: str) -> Figure | Non
 
 
 def _against_size(findings: Findings, style: Style, dataset: str, column: str, what: str, more: str) -> Figure | None:
-    points = {variant.label: _sizes(findings, variant, column) for variant in findings.study.of(dataset)}
-    largest = max((point.cost for found in points.values() for point in found), default=0.0)
-    unit, word = (1e6, "millions") if largest >= 1e6 else (1e3, "thousands")
+    points = {variant.label: sizes(findings, variant, column) for variant in findings.study.of(dataset)}
+    unit, word = unit_of([point.cost for found in points.values() for point in found])
     short = what.split()[0]
     figure = Labels(f"pareto_{column}", f"Accuracy against {short}", f"{dataset}: accuracy by {short}", f"{what} ({word})")
     return _figure(findings, style, dataset, points, figure, f"Each point is a state (mean over seeds). {more}{FRONT}", unit)
 
 
-def _sizes(findings: Findings, variant: Variant, column: str) -> list[Point]:
+def unit_of(costs: Sequence[float]) -> tuple[float, str]:
+    """What an axis of sizes counts in: a number and its name."""
+    return (1e6, "millions") if max(costs, default=0.0) >= 1e6 else (1e3, "thousands")
+
+
+def sizes(findings: Findings, variant: Variant, column: str) -> list[Point]:
+    """A variant's states against `parameters` or `macs`."""
     columns = (column, CHOOSING, ACCURACY)
     rows = [[findings.summary(variant, s, name) for name in columns] for s in findings.study.finished(variant)]
     return [Point(*(summary.mean for summary in row if summary)) for row in rows if all(row)]
@@ -102,6 +107,17 @@ def front(points: Points) -> list[Point]:
     return [every[i] for i in pareto_front([point.cost for point in every], [point.chosen_by for point in every])]
 
 
+def rings(axes: Axes, points: Points, unit: float) -> None:
+    """Mark the Pareto front."""
+    found = _coordinates(front(points), unit)
+    axes.step(*found, where="post", color="black", linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+    axes.plot(*found, "o", color="black", markerfacecolor="none", markersize=9.5, zorder=5, label="Pareto front (validation)")
+
+
+def _coordinates(found: Sequence[Point], unit: float) -> tuple[list[float], list[float]]:
+    return [point.cost / unit for point in found], [point.accuracy for point in found]
+
+
 def _figure(
     findings: Findings, style: Style, dataset: str, points: Points, labels: Labels, caption: str, unit: float = 1.0
 ) -> Figure | None:
@@ -109,19 +125,11 @@ def _figure(
     if not variants:
         return None
 
-    def coordinates(found: Sequence[Point]) -> tuple[list[float], list[float]]:
-        return [point.cost / unit for point in found], [point.accuracy for point in found]
-
     def draw(axes: Axes, style: Style, variant: Variant) -> None:
         look = style.line(variant) if style.faded else {**style.line(variant), "linewidth": 0.8, "label": variant.label}
-        axes.plot(*coordinates(sorted(points[variant.label], key=lambda p: (p.cost, p.accuracy))), alpha=0.9, **look)
+        axes.plot(*_coordinates(sorted(points[variant.label], key=lambda p: (p.cost, p.accuracy)), unit), alpha=0.9, **look)
 
-    def rings(axes: Axes) -> None:
-        found = coordinates(front(points))
-        axes.step(*found, where="post", color="black", linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-        axes.plot(
-            *found, "o", color="black", markerfacecolor="none", markersize=9.5, zorder=5, label="Pareto front (validation)"
-        )
-
-    figure = compare(style, variants, [Panel(draw, labels.xlabel, LABEL, finish=rings)], labels.title)
+    figure = compare(
+        style, variants, [Panel(draw, labels.xlabel, LABEL, finish=lambda axes: rings(axes, points, unit))], labels.title
+    )
     return render(figure, f"{labels.stem}-{slug(dataset)}", labels.name, caption + note(variants))

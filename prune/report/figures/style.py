@@ -26,6 +26,9 @@ KNOWN_COLOURS = {"dense": "#4d4d4d", "refill": "#0072b2", "rsst": "#d55e00"}
 OTHER_COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")
 """For further methods, in the order of their names (Okabe & Ito's palette, which the colour-blind can tell apart)."""
 
+MODEL_COLOURS = (*OTHER_COLOURS, "#0072b2", "#d55e00", "#4d4d4d")
+"""Of models, where a line stands for a model and no method: those of no known method first."""
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
@@ -75,6 +78,7 @@ class Figure:
         name: file stem of the PNG and the SVG.
         title, caption: for the page; the caption says what is drawn.
         wide: takes the page's whole width.
+        light: in the page as a PNG, whatever the size of its SVG: one of many.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Figure:
     png: bytes
     svg: bytes
     wide: bool = False
+    light: bool = False
 
 
 class Style:

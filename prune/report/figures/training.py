@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prune.pruning.schedule import epochs_before
 from prune.report.figures.multiples import Panel, compare, note, one_each
 from prune.report.figures.style import SMALL, WIDE, Figure, Style, band, integer_axis, render
 from prune.report.findings import Findings
@@ -50,7 +49,7 @@ def _over(frame: pd.DataFrame, key: str, column: str) -> list[tuple[float, float
 def _state_boundaries(axes: Axes, variant: Variant) -> None:
     record = variant.runs[0].record
     for state in range(1, record.planned_states):
-        begin = epochs_before(record.config["schedule"], state)
+        begin = record.epochs_before(state)
         axes.axvline(begin - 0.5, color="#b5b5b5", linewidth=0.7, zorder=0)
 
 

@@ -1,0 +1,127 @@
+"""RandAugment of whole batches: the operations and strengths of torchvision's, image for image the same pixels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+from torchvision.transforms.v2 import functional as F
+
+from prune.data.operations import MOVES, SIGNED, TABLES, UNSIGNED, VARIANTS, Variant
+from prune.data.recipe import RandAugmentOptions
+
+BINS = 31
+"""Strengths from none to full, of which `magnitude` is one."""
+
+
+class RandAugment:
+    """Does what was drawn, for images of one size: torchvision's results with a few kernels a batch instead of some an image.
+
+    As the strength is fixed, where a moved pixel comes from and what a value becomes are constants: they are found once, by
+    asking torchvision.
+    """
+
+    def __init__(self, options: RandAugmentOptions, size: tuple[int, int], device: torch.device):
+        self._strengths = {name: strength(name, options.magnitude, size) for name in (*SIGNED, *UNSIGNED)}
+        moves = [self._source(variant, size) for variant in VARIANTS if variant[0] in MOVES]
+        values = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+        tables = [self._apply(variant, values).flatten() for variant in VARIANTS if variant[0] in TABLES]
+        self._moves, self._tables = torch.stack(moves).to(device), torch.stack(tables).to(device)
+
+    def __call__(self, images: Tensor, order: Tensor, variants: Tensor, counts: list[list[int]]) -> Tensor:
+        """uint8 (b, 1 or 3, h, w) → the same shape; `images` is written over.
+
+        Args:
+            order, variants, counts: what `draw_operations` gives, the tensors on the device of the images. As the host knows
+                the counts, no kernel has to be waited for.
+        """
+        for of_round in zip(order, variants, counts, strict=True):
+            images = self._round(images, *of_round)
+        return images
+
+    def _round(self, images: Tensor, order: Tensor, variants: Tensor, counts: list[int]) -> Tensor:
+        first, moved, mapped = 0, len(self._moves), len(self._moves) + len(self._tables)
+        spans = [(0, moved), (moved, mapped), *((v, v + 1) for v in range(mapped, len(VARIANTS) - 1))]
+        for begin, end in spans:
+            count = sum(counts[begin:end])
+            if count:
+                chosen = order[first : first + count]
+                part, which = images.index_select(0, chosen), variants[first : first + count] - begin
+                if begin == 0:
+                    part = _move(part, self._moves.index_select(0, which))
+                elif begin == moved:
+                    part = _look_up(part, self._tables.index_select(0, which))
+                else:
+                    part = self._apply(VARIANTS[begin], part)
+                images.index_copy_(0, chosen, part)
+            first += count
+        return images
+
+    def _source(self, variant: Variant, size: tuple[int, int]) -> Tensor:
+        """For each pixel, 1 + the pixel it comes from; 0: from outside. int64 (h·w)."""
+        pixels = torch.arange(1, math.prod(size) + 1, dtype=torch.float32)  # exact up to 2^24 pixels
+        return self._apply(variant, pixels.view(1, *size)).flatten().to(torch.int64)
+
+    def _apply(self, variant: Variant, images: Tensor) -> Tensor:
+        """One variant for all images."""
+        name, sign = variant
+        by = sign * self._strengths[name]
+        if name.startswith("Shear"):
+            angle = math.degrees(math.atan(by))
+            shear = [angle, 0.0] if name == "ShearX" else [0.0, angle]
+            return F.affine(images, angle=0.0, translate=[0, 0], scale=1.0, shear=shear, center=[0, 0])
+        if name.startswith("Translate"):
+            translate = [int(by), 0] if name == "TranslateX" else [0, int(by)]
+            return F.affine(images, angle=0.0, translate=translate, scale=1.0, shear=[0.0, 0.0])
+        return {
+            "Rotate": lambda: F.rotate(images, by),
+            "Brightness": lambda: F.adjust_brightness(images, 1 + by),
+            "Contrast": lambda: F.adjust_contrast(images, 1 + by),
+            "Color": lambda: F.adjust_saturation(images, 1 + by),
+            "Sharpness": lambda: _sharpen(images, 1 + by),
+            "Posterize": lambda: F.posterize(images, int(by)),
+            "Solarize": lambda: F.solarize(images, 255 * by),
+            "AutoContrast": lambda: F.autocontrast(images),
+            "Equalize": lambda: F.equalize(images),
+        }[name]()
+
+
+def strength(name: str, magnitude: int, size: tuple[int, int]) -> float:
+    """What `magnitude`, of `BINS` - 1, means for an operation: a slope, pixels, degrees, a share, bits, or a threshold."""
+    if name == "Posterize":
+        return 8 - round(magnitude / ((BINS - 1) / 4))
+    full = {"ShearX": 0.3, "ShearY": 0.3, "TranslateX": 150 / 331 * size[1], "TranslateY": 150 / 331 * size[0], "Rotate": 30.0}
+    if name == "Solarize":
+        return float(torch.linspace(1.0, 0.0, BINS)[magnitude])
+    if name in UNSIGNED:
+        return 0.0
+    return float(torch.linspace(0.0, full.get(name, 0.9), BINS)[magnitude])
+
+
+def _move(images: Tensor, source: Tensor) -> Tensor:
+    """Fetch each pixel from where `source` (n, h·w) says; what comes from outside is black."""
+    flat = images.flatten(2)
+    outside = source == 0
+    index = (source - 1).clamp_min_(0).unsqueeze(1).expand_as(flat)
+    return flat.gather(2, index).masked_fill_(outside.unsqueeze(1), 0).view_as(images)
+
+
+def _look_up(images: Tensor, tables: Tensor) -> Tensor:
+    """Replace each value v of image i by `tables[i, v]`."""
+    return tables.gather(1, images.flatten(1).to(torch.int64)).view_as(images)
+
+
+def _sharpen(images: Tensor, factor: float) -> Tensor:
+    """torchvision's adjust_sharpness, which copies its kernel from the host at each call: blend with the smoothed image."""
+    channels, height, width = images.shape[-3:]
+    if height <= 2 or width <= 2:
+        return images
+    kernel = torch.full((channels, 1, 3, 3), 1 / 13, device=images.device)
+    kernel[:, :, 1, 1] = 5 / 13
+    output = images.to(torch.float32)
+    smooth = conv2d(output, kernel, groups=channels).round_()
+    inner = output[..., 1:-1, 1:-1]
+    inner.add_(smooth.sub_(inner), alpha=1 - factor)
+    return output.clamp_(0, 255).to(torch.uint8)

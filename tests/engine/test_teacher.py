@@ -1,0 +1,103 @@
+"""Runs with a recipe: exact when interrupted, taught by their own dense model or another run's, or refused in a sentence."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+import prune
+from prune.base.errors import UserError
+from prune.base.files import read_jsonl
+from prune.engine import teacher
+from prune.engine.teacher import Teachers
+from tests.conftest import Compose
+from tests.engine.durability import differences
+from tests.engine.runs import RunTiny, equal, final, finished, stop_at
+from tests.engine.states import first_state
+
+EVERYTHING = (
+    "recipe.mix.mixup=0.8", "recipe.mix.cutmix=1.0", "recipe.randaugment.ops=2", "recipe.erasing.prob=0.25",
+    "recipe.distillation.teacher=state0", "optim.label_smoothing=0.1", "model.drop_path_rate=0.1",
+)  # fmt: skip
+
+
+def test_a_run_with_all_of_it_goes_on_exactly(run_tiny: RunTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = finished(run_tiny("method=rsst", *EVERYTHING)).path.rename(tmp_path / "whole")
+    for state, epoch, step in ((0, 1, 3), (1, 0, 5), (2, 1, 8)):
+        stop_at(monkeypatch, state, epoch, step)
+        stopped = run_tiny("method=rsst", *EVERYTHING)
+        assert stopped.status == "preempted"
+        monkeypatch.undo()
+    again = finished(run_tiny("method=rsst", *EVERYTHING))
+    assert differences(whole, again.path) == []
+    accuracies = [line["train_accuracy"] for line in read_jsonl(again.metrics)]
+    assert all(0 <= accuracy <= 100 for accuracy in accuracies)
+
+
+def test_the_dense_model_teaches_from_state_1_on_and_stays_for_it(run_tiny: RunTiny) -> None:
+    plain = finished(run_tiny("method=refill"))
+    taught = finished(run_tiny("method=refill", "recipe.distillation.teacher=state0", "checkpoint.keep=last"))
+    assert not equal(final(plain, 2), final(taught, 2))
+    assert (taught.state(0) / "best.safetensors").exists() and not (taught.state(0) / "final.safetensors").exists()
+    assert not (taught.state(1) / "best.safetensors").exists()
+    dense = [line for line in read_jsonl(taught.states) if line["state"] == 0]
+    assert dense[0]["test_accuracy_best"] == read_jsonl(plain.states)[0]["test_accuracy_best"]
+
+
+def test_state_0_has_no_teacher_where_it_is_the_teacher(compose_tiny: Compose, tmp_path: Path) -> None:
+    job, state = first_state(compose_tiny("recipe.distillation.teacher=state0"), tmp_path)
+    assert state.teacher is None
+    with pytest.raises(UserError, match="state_00"):
+        job.teachers.of(1)
+
+
+def test_another_runs_model_teaches_every_state(run_tiny: RunTiny, compose_tiny: Compose, tmp_path: Path) -> None:
+    run = finished(run_tiny("method=dense", "seed=1"))
+    path = run.state(0)
+    job, state = first_state(compose_tiny(f"recipe.distillation.teacher={path}"), tmp_path)
+    assert state.teacher is not None and state.teacher is job.teachers.of(1)
+    images = next(iter(job.loader.evaluation("val", 32)))[0]
+    assert torch.equal(state.teacher.answer(images), prune.load(path)(images))
+
+
+def test_a_teacher_that_changes_under_a_run_is_refused(
+    run_tiny: RunTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (finished(run_tiny("method=dense", f"seed={seed}")).state(0) for seed in (1, 2))
+    given = shutil.copytree(one, tmp_path / "teacher")
+    stop_at(monkeypatch, 0, 1, 2)
+    keys = ("method=refill", f"recipe.distillation.teacher={given}")
+    assert run_tiny(*keys).status == "preempted"
+    monkeypatch.undo()
+    shutil.rmtree(given)
+    shutil.copytree(other, given)
+    refused = run_tiny(*keys)
+    assert refused.status == "failed" and "has changed since this run began" in str(refused.error)
+    shutil.rmtree(given)
+    shutil.copytree(one, given)
+    finished(run_tiny(*keys))
+
+
+def test_a_teacher_of_other_classes_or_sizes_is_refused(run_tiny: RunTiny) -> None:
+    other = finished(run_tiny("method=dense")).state(0)
+    refused = run_tiny("dataset=digit_pairs", "method=refill", f"recipe.distillation.teacher={other}")
+    assert refused.status == "failed" and "name a teacher of the same classes" in str(refused.error)
+
+
+def test_timms_models_teach_with_their_own_weights_and_colours(
+    compose_tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network the weights cannot be had; what is done with them can be tried with a model that is made here."""
+    config = compose_tiny("dataset.channels=3", "recipe.distillation.teacher=vit_tiny_patch16_224", "dataset.image_size=32")
+    facts = prune.data.base.DataFacts([0.5] * 3, [0.25] * 3, [str(label) for label in range(10)], None)
+    monkeypatch.setattr(teacher, "timm_model", lambda name, key: timm.create_model(name, num_classes=classes))
+    classes = 10
+    found = Teachers(config, None, facts, torch.device("cpu")).of(0)  # type: ignore[arg-type]
+    assert found is not None and found.answer(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    classes = 1000
+    with pytest.raises(UserError, match=r"vit_tiny_patch16_224 tells 1000 classes apart, dataset.name=digits has 10"):
+        Teachers(config, None, facts, torch.device("cpu")).of(0)  # type: ignore[arg-type]

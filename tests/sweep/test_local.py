@@ -21,6 +21,7 @@ from prune.sweep import local
 from prune.sweep.dispatch import _mark_queued
 from prune.sweep.local import LocalBackend
 from prune.sweep.plan import make_plan
+from prune.sweep.stems import ALONE
 from tests.conftest import ENDLESS, TINY_RUN, Compose
 from tests.sweep.sweeps import LAUNCH, launch
 
@@ -172,7 +173,7 @@ def test_looking_after_ten_times_the_runs_takes_ten_times_the_work(backend: Call
         local = backend()
         local._slots.clear()  # none starts
         runs: list[Any] = [Seen(number) for number in range(count)]
-        local._queue.extend((None, run) for run in runs)  # type: ignore[misc]
+        local._queue.extend(SimpleNamespace(directory=run, share=ALONE) for run in runs)  # type: ignore[misc]
         Seen.asked = 0
         states = local.poll(runs)
         assert states is not None and len(states) == count

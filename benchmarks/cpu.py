@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.budget_figures import choose_macs, sensitivity
 from benchmarks.demo_figure import demo
 from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
@@ -33,6 +34,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "penalty_step": penalty_step,
     "run_cost": run_cost,
     "prune_time": prune_time,
+    "choose_macs": choose_macs,
+    "sensitivity": sensitivity,
     "input_rate": input_rate,
     "overhead": overhead,
     "memory": memory,

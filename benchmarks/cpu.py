@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.budget_figures import choose_macs, sensitivity
+from benchmarks.analysis_figures import analyse, analyse_memory
 from benchmarks.demo_figure import demo
 from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
@@ -44,6 +45,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "randaugment_rate": randaugment_rate,
     "teacher_step": teacher_step,
     **family_figures(),
+    "analyse": analyse,
+    "analyse_memory": analyse_memory,
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,
 }

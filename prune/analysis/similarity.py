@@ -119,7 +119,7 @@ def _maps(subject: Subject, maps: Mapping[str, np.ndarray]) -> Figure:
     for axes, (title, values) in zip(panels, maps.items(), strict=True):
         image = heat(axes, values, 0, 1, SHARE)
         other = now_label(subject) if axes is not panels[0] else "dense"
-        axes.set(title=title, xlabel=f"layer of {other}", ylabel="layer of dense", aspect="equal")
+        axes.set(title=title, xlabel=f"layer of {other}", ylabel="layer of dense")
         block_ticks(axes, labels)
         block_ticks(axes, labels, "y")
     figure.colorbar(image, ax=list(panels), label="CKA", shrink=0.8, pad=0.015)

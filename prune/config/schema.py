@@ -25,7 +25,9 @@ from prune.pruning.schedule import ScheduleOptions
 class CheckpointConfig(Section):
     """What is kept on disk, and how often."""
 
-    every_seconds: float = Field(0.0, ge=0, description="least time between two saves of last.pt; 0: each epoch")
+    every_seconds: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="least time between two saves of last.pt; auto: so that they take 2 % of it; 0: each epoch"
+    )
     keep: Literal["all", "last", "best"] = Field(
         "all", description="all: each state's final and best; best: each state's best; last: the newest state's only"
     )

@@ -17,10 +17,11 @@ from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.job import Job
 from prune.engine.method import Method
 from prune.engine.restart import begin_state, capture_rewind_point, remember_facts
+from prune.engine.saver import Saver
 from prune.engine.state import PruningState
 from prune.engine.state_line import Tested, check_finite, state_line
 from prune.engine.watch import Watcher
-from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_last, save_state
+from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_state
 from prune.rundir.digests import write_checksums
 from prune.rundir.manifest import describe_state
 from prune.rundir.predictions import save_predictions
@@ -37,7 +38,7 @@ class Run:
 
     def __init__(self, job: Job, watcher: Watcher, progress: Progress):
         self.job, self.watcher, self.progress = job, watcher, progress
-        self._saved = time.monotonic()
+        self.saver = Saver(job.directory, job.config.checkpoint.every_seconds, job.device)
 
     def execute(self) -> None:
         """Run to the end.
@@ -50,11 +51,12 @@ class Run:
         if not self.progress.begun:
             self.write_first()
         state: PruningState | None = None
-        while self.progress.state < self.job.config.schedule.states:
-            self.job.stop.check()
-            state = begin_state(self.job, self.progress, state)
-            self.train(state)
-            self.finish(state)
+        with self.saver:
+            while self.progress.state < self.job.config.schedule.states:
+                self.job.stop.check()
+                state = begin_state(self.job, self.progress, state)
+                self.train(state)
+                self.finish(state)
         write_checksums(self.job.directory, self.progress.files)
 
     def train(self, state: PruningState) -> None:
@@ -87,6 +89,7 @@ class Run:
         def done(count: int) -> None:
             state.training_flops += flops
             self.watcher.step(count)
+            self.saver.check()
             if self.job.stop.requested is not None:
                 sums.seconds = before + time.monotonic() - began
                 self.leave(state, epoch, count, sums)
@@ -137,6 +140,7 @@ class Run:
             state.keep_if_best(None)
         job.method.of(state.index).end_state(state)
         assert state.best is not None
+        self.saver.wait()
         final = {name: tensor.clone() for name, tensor in state.tensors().items()}
         check_finite(final, state)
         tested = self.test(state, final)
@@ -194,10 +198,11 @@ class Run:
         progress.live = {**state.dump(), "sums": None if sums is None else vars(sums)}
 
     def save(self) -> None:
-        """Write last.pt, unless `checkpoint.every_seconds` says that it is too soon."""
-        spacing = self.job.config.checkpoint.every_seconds
-        if self.job.stop.requested is not None or time.monotonic() - self._saved >= spacing:
+        """At an epoch's end: write last.pt, unless `checkpoint.every_seconds` says that it is too soon."""
+        if self.job.stop.requested is not None:
             self.write()
+        elif self.saver.due():
+            self.saver.save(self.progress)
 
     def write_first(self) -> None:
         """The run begins: from now on last.pt says what was found in the data and how many threads there were."""
@@ -206,8 +211,7 @@ class Run:
         self.write()
 
     def write(self) -> None:
-        save_last(self.job.directory, self.progress)
-        self._saved = time.monotonic()
+        self.saver.write(self.progress)
 
     def leave(self, state: PruningState, epoch: int, step: int, sums: EpochSums) -> None:
         """Asked to stop: save the exact position within the epoch, and raise `Preempted`."""

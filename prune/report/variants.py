@@ -17,11 +17,13 @@ from prune.rundir import identity
 def counted(config: Mapping[str, Any]) -> dict[str, Any]:
     """What can change a run's numbers, its seed aside, as `dotted.key → value`: runs that agree in this are one group.
 
-    The schema fills in defaults, so that a run written before a key existed still groups with the runs after. A
-    configuration that it does not accept (a method of a package that is not installed here, say) is taken as it stands.
+    The schema fills in defaults, so that a run written before a key existed still groups with the runs after. A recipe is one
+    value, in words. A configuration that it does not accept (a method of a package that is not installed here, say) is taken
+    as it stands.
     """
     try:
-        plain = identity.counted(RunConfig.model_validate(dict(config)))
+        parsed = RunConfig.model_validate(dict(config))
+        plain = {**identity.counted(parsed), "recipe": parsed.recipe.words}
     except (UserError, ValidationError):
         plain = {key: value for key, value in config.items() if key not in identity.NOT_COUNTED}
         plain = json.loads(json.dumps(plain, default=str))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from prune.engine import saver
 from tests.conftest import CONF
 from tests.faults import reading, resume
 from tests.faults.cases import Case, Harness
@@ -41,6 +42,15 @@ def test_a_sample(harness: Harness, group: str) -> None:
     chosen = random.Random(SEED).sample(cases, SAMPLE[group])
     results = [result for case in chosen for result in harness.run(case)]
     assert [result for result in results if not result.good] == []
+
+
+@pytest.mark.parametrize("group", ["killed at a point", "disk full from a point on (injected)"])
+def test_a_sample_with_saves_beside_training(harness: Harness, group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run on a GPU saves: a thread writes while the next epoch trains, and whichever is at the point is hit there."""
+    monkeypatch.setattr(saver, "IN_BACKGROUND", ("cuda", "cpu"))
+    cases = [*harness.kills(), *harness.full_disks()]
+    chosen = random.Random(SEED + 1).sample([case for case in cases if case.group == group], 8)
+    assert [result for case in chosen for result in harness.run(case) if not result.good] == []
 
 
 @pytest.mark.parametrize(

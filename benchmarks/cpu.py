@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from benchmarks.budget_figures import choose_macs, sensitivity
 from benchmarks.analysis_figures import analyse, analyse_memory
+from benchmarks.budget_figures import choose_macs, sensitivity
 from benchmarks.demo_figure import demo
 from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table

@@ -23,6 +23,7 @@ from prune.engine.stop import Stop
 from prune.engine.teacher import Teachers
 from prune.pruning.budget import StateBudget
 from prune.pruning.keepset import KeepSet
+from prune.rundir.counts import budgets_of
 from prune.rundir.digests import Digests
 from prune.rundir.directory import RunDirectory
 from prune.rundir.pretrained import check_weights
@@ -83,7 +84,7 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     method.prepare(loader.steps_per_epoch)
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
+    budgets = budgets_of(config, directory, architecture.structure, verify=True)
     digests = Digests(directory, {} if files is None else files)
     teachers = Teachers(config, directory, facts, device)
-    budgets = config.budgets(architecture.structure)
     return Job(config, directory, digests, stop, device, architecture, facts, loader, method, teachers, budgets)

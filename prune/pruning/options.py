@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -24,6 +25,10 @@ class CommonOptions(Section):
     @property
     def parts(self) -> tuple[MethodOptions, ...]:
         """The options of the methods that take turns; of a method that acts in all states, its own."""
+        raise NotImplementedError
+
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        """The same with each of `parts` changed."""
         raise NotImplementedError
 
     def in_state(self, state: int) -> MethodOptions:
@@ -60,6 +65,11 @@ class MethodOptions(CommonOptions):
         "auto", description="units of each kind every block keeps at least"
     )
     rewind: str = Field("none", description="init | epoch:K | reinit | none: where the kept weights return to in each state")
+    counts: str | None = Field(
+        None,
+        min_length=1,
+        description="a finished run, or a sweep's folder: each group keeps as many units as it did; null: none",
+    )
 
     @field_validator("rewind")
     @classmethod
@@ -71,6 +81,9 @@ class MethodOptions(CommonOptions):
     @property
     def parts(self) -> tuple[MethodOptions, ...]:
         return (self,)
+
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        return change(self)
 
     def in_state(self, state: int) -> MethodOptions:
         return self

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.analysis_figures import analyse, analyse_memory
+from benchmarks.budget_figures import choose_macs, sensitivity
 from benchmarks.demo_figure import demo
 from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
@@ -34,6 +36,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "penalty_step": penalty_step,
     "run_cost": run_cost,
     "prune_time": prune_time,
+    "choose_macs": choose_macs,
+    "sensitivity": sensitivity,
     "input_rate": input_rate,
     "overhead": overhead,
     "memory": memory,
@@ -44,6 +48,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "randaugment_rate": randaugment_rate,
     "teacher_step": teacher_step,
     **family_figures(),
+    "analyse": analyse,
+    "analyse_memory": analyse_memory,
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,
 }

@@ -14,6 +14,7 @@ ACROSS_MODULES = {
     "architectures/test_vit_variants.py",
     "config/test_bad_input.py",
     "engine/test_endings.py",
+    "engine/test_fake_gpu.py",
     "engine/test_hooks.py",
     "engine/test_mamba_runs.py",
     "engine/test_swin.py",

@@ -26,6 +26,7 @@ METHODS = Registry(
         "phases": "prune.methods.phases:Phases",
         "refill": "prune.methods.refill:Refill",
         "rsst": "prune.methods.rsst:RSST",
+        "scratch": "prune.methods.scratch:Scratch",
     },
 )
 

@@ -63,6 +63,9 @@ def _options_of(section: str) -> Any:
     return BeforeValidator(pick)
 
 
+CONTROLS = ("random", "reinit", "scratch")
+"""The controls of a run (see `prune.sweep.controls`)."""
+
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 """What a sweep may be called: the name of a folder, of no other than its own."""
 
@@ -73,6 +76,9 @@ class RunConfig(Section):
     name: str = Field("main", pattern=f"^{NAME}$", description="the sweep: its folder under `outputs`")
     outputs: str = Field("outputs", description="folder of all sweeps")
     seed: int = Field(0, ge=0, description="of weights, data order, augmentation and dropout")
+    controls: list[Literal["random", "reinit", "scratch"]] | None = Field(
+        None, min_length=1, description="start these controls of the sweep's finished runs (experiment=controls)"
+    )
     plan: bool = Field(False, description="only show what would run")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
     model: Annotated[SerializeAsAny[ModelOptions], _options_of("model")]

@@ -23,6 +23,7 @@ from prune.engine.stop import Stop
 from prune.engine.teacher import Teachers
 from prune.pruning.budget import StateBudget
 from prune.pruning.keepset import KeepSet
+from prune.rundir.counts import budgets_of
 from prune.rundir.digests import Digests
 from prune.rundir.directory import RunDirectory
 from prune.rundir.pretrained import check_weights
@@ -49,7 +50,7 @@ class Job:
 
     def state(self, index: int, model: nn.Module, alive: KeepSet, forward: Any = None) -> PruningState:
         """State `index` with a model, its units and, if it was compiled already, the compiled model."""
-        return PruningState(
+        state = PruningState(
             index,
             model,
             alive,
@@ -62,6 +63,8 @@ class Job:
             teacher=self.teachers.of(index),
             forward=forward,
         )
+        state.check_stop = self.stop.check
+        return state
 
 
 def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int, files: dict[str, str] | None = None) -> Job:
@@ -83,7 +86,7 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     method.prepare(loader.steps_per_epoch)
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
+    budgets = budgets_of(config, directory, architecture.structure, verify=True)
     digests = Digests(directory, {} if files is None else files)
     teachers = Teachers(config, directory, facts, device)
-    budgets = config.budgets(architecture.structure)
     return Job(config, directory, digests, stop, device, architecture, facts, loader, method, teachers, budgets)

@@ -79,7 +79,7 @@ def capture_rewind_point(state: PruningState, epoch: int) -> None:
 
 def remember_facts(directory: RunDirectory, progress: Progress) -> None:
     """Have the checkpoint hold what was found at first start."""
-    progress.facts = {path.name: read_json(path) for path in (directory.data, directory.weights) if path.exists()}
+    progress.facts = {path.name: read_json(path) for path in directory.facts if path.exists()}
 
 
 def _ensure_rewind_points(job: Job, state: PruningState) -> None:

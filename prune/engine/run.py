@@ -22,6 +22,7 @@ from prune.engine.state import PruningState
 from prune.engine.state_line import Tested, check_finite, state_line
 from prune.engine.watch import Watcher
 from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_state
+from prune.rundir.counts import remember_counts
 from prune.rundir.digests import write_checksums
 from prune.rundir.manifest import describe_state
 from prune.rundir.predictions import save_predictions
@@ -207,6 +208,7 @@ class Run:
     def write_first(self) -> None:
         """The run begins: from now on last.pt says what was found in the data and how many threads there were."""
         self.progress.threads = torch.get_num_threads()
+        remember_counts(self.job.config, self.job.directory, self.job.architecture.structure)
         remember_facts(self.job.directory, self.progress)
         self.write()
 

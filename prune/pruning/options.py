@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -24,6 +25,10 @@ class CommonOptions(Section):
     @property
     def parts(self) -> tuple[MethodOptions, ...]:
         """The options of the methods that take turns; of a method that acts in all states, its own."""
+        raise NotImplementedError
+
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        """The same with each of `parts` changed."""
         raise NotImplementedError
 
     def in_state(self, state: int) -> MethodOptions:
@@ -48,7 +53,9 @@ class CommonOptions(Section):
 class MethodOptions(CommonOptions):
     """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
 
-    scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
+    scope: Literal["global", "layer", "sensitivity"] = Field(
+        "global", description="who decides how much each block loses: one list of all scores, its width, or the loss without it"
+    )
     block_rates: BlockRates | dict[str, BlockRates] | None = Field(
         None, description="relative rates by block, or by kind and block, scaled to meet the state's rate; null: scope decides"
     )
@@ -60,6 +67,11 @@ class MethodOptions(CommonOptions):
         "auto", description="units of each kind every block keeps at least"
     )
     rewind: str = Field("none", description="init | epoch:K | reinit | none: where the kept weights return to in each state")
+    counts: str | None = Field(
+        None,
+        min_length=1,
+        description="a finished run, or a sweep's folder: each group keeps as many units as it did; null: none",
+    )
 
     @field_validator("rewind")
     @classmethod
@@ -71,6 +83,9 @@ class MethodOptions(CommonOptions):
     @property
     def parts(self) -> tuple[MethodOptions, ...]:
         return (self,)
+
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        return change(self)
 
     def in_state(self, state: int) -> MethodOptions:
         return self
@@ -87,6 +102,11 @@ class MethodOptions(CommonOptions):
     def fillback(self) -> float:
         """Share of the units that would go and are kept as well (Refill+)."""
         return 0.0
+
+    @property
+    def compares_kinds(self) -> bool:
+        """Whether scores of different kinds are compared, so that they must be densities."""
+        return self.pools == "joint" and self.scope != "sensitivity"
 
     def kinds(self, structure: Structure) -> tuple[str, ...]:
         """The kinds of unit that `targets` names, in the structure's order; those that it does not have come last."""

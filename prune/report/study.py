@@ -162,13 +162,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs that are seeds of one configuration: a method on a dataset, with everything else equal."""
+    """Runs that are seeds of one configuration: a method on a dataset, with everything else equal.
+
+    Attributes:
+        control_of: the label of the variant whose counts its runs have taken; None where they have taken none, or of others.
+    """
 
     dataset: str
     method: str
     label: str
     settings: Mapping[str, Any]
     runs: tuple[Run, ...]
+    control_of: str | None = None
 
     @property
     def seeds(self) -> list[int]:

@@ -64,6 +64,16 @@ class RunDirectory:
         return self.path / "weights.json"
 
     @property
+    def counts(self) -> Path:
+        """The units by group that were taken from another run at first start (see `prune.rundir.counts`)."""
+        return self.path / "counts.json"
+
+    @property
+    def facts(self) -> tuple[Path, ...]:
+        """The small files that say what was found at first start."""
+        return (self.data, self.weights, self.counts)
+
+    @property
     def checksums(self) -> Path:
         """The digests of a finished run's files."""
         return self.path / "checksums.json"

@@ -19,6 +19,8 @@ from prune.config.hardware import OF_ONE_RUN, HardwareConfig
 from prune.config.secrets import SUBMISSION_ONLY, refuse_secrets
 from prune.engine.cell import Outcome, run_cell
 from prune.engine.stop import Stop
+from prune.rundir.counts import budgets_of
+from prune.sweep.controls import check_typed, control_cells
 from prune.sweep.estimate import Estimate
 from prune.sweep.plan import make_plan, print_plan
 from prune.sweep.summary import print_failures, print_summary
@@ -42,7 +44,9 @@ def read_config(config: DictConfig) -> RunConfig:
         raise UserError(f"{error.full_key} is missing; give {error.full_key}=VALUE.") from None
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: the configuration cannot be resolved ({str(error).splitlines()[0]}).") from None
-    return parse(content)
+    parsed = parse(content)
+    budgets_of(parsed)  # raises where `method.counts` names no run that can be counted
+    return parsed
 
 
 def run_single(config: DictConfig) -> int:
@@ -50,6 +54,10 @@ def run_single(config: DictConfig) -> int:
     setup_console()
     try:
         parsed = read_config(config)
+        if parsed.controls is not None:
+            raise UserError(
+                "controls are started by experiment=controls, with name=… and outputs=… of the sweep that they are of."
+            )
         if parsed.plan:
             print_plan(make_plan([parsed]))
             _discard(HydraConfig.get().runtime.output_dir)
@@ -76,7 +84,7 @@ def launch_cells(
     try:
         shared = set.intersection(*(set(overrides) for overrides in matrix))
         swept = {override for overrides in matrix for override in overrides} - shared
-        configs = [_cell(compose, overrides, swept) for overrides in matrix]
+        configs = [cell for overrides in matrix for cell in _cells(_cell(compose, overrides, swept), overrides)]
         _check_one_place(configs)
         inline = configs[0].hardware.launcher == "inline"
         plan = make_plan(configs)
@@ -112,6 +120,14 @@ def _cell(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[st
         # Name the cell by what tells it from the others.
         cell = " ".join(override for override in overrides if override in swept)
         raise UserError(f"{cell}: {error}" if cell else str(error)) from None
+
+
+def _cells(config: RunConfig, overrides: Sequence[str]) -> list[RunConfig]:
+    """The cell itself, or, where it asks for controls, those of the sweep's runs."""
+    if config.controls is None:
+        return [config]
+    check_typed(overrides)
+    return control_cells(config)
 
 
 def _discard(folder: str) -> None:

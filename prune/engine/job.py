@@ -52,7 +52,7 @@ class Job:
 
     def state(self, index: int, model: nn.Module, alive: KeepSet, forward: Any = None) -> PruningState:
         """State `index` with a model, its units and, if it was compiled already, the compiled model."""
-        return PruningState(
+        state = PruningState(
             index,
             model,
             alive,
@@ -65,6 +65,8 @@ class Job:
             teacher=self.teachers.of(index),
             forward=forward,
         )
+        state.check_stop = self.stop.check
+        return state
 
 
 def prepare(

@@ -70,7 +70,7 @@ def _map(findings: Findings, dataset: str, group: list[Variant], number: int) ->
             values[shapes.index(_shape(variant)), ceilings.index(variant.settings[CEILING])] = summary.mean
     if np.isnan(values).all():
         return None
-    figure = canvas((2.6 + 0.75 * len(ceilings), 1.8 + 0.4 * len(shapes)))
+    figure = canvas((3.9 + 0.7 * len(ceilings), 2.2 + 0.4 * len(shapes)))
     axes = figure.subplots()
     axes.set_facecolor("#d9d9d9")
     axes.grid(False)

@@ -84,6 +84,7 @@ def _map(findings: Findings, dataset: str, group: list[Variant], number: int) ->
     axes.set_xticks(range(len(ceilings)), [c if isinstance(c, str) else f"{c:g}" for c in ceilings])
     axes.set_yticks(range(len(shapes)), shapes)
     axes.set(xlabel="penalty.ceiling", ylabel="penalty.schedule")
+    axes.invert_yaxis()
     figure.colorbar(image, ax=axes, label="test accuracy (%)")
     method = group[0].method
     heading(figure, f"{dataset}, {method}: accuracy by penalty")

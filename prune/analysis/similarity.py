@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from prune.analysis.base import Analysis, Numbers, Shown, Subject
 from prune.analysis.colours import DENSE, SHARE, block_name, block_ticks, colour_of, heading_of, now_label
-from prune.analysis.places import INPUT, block_modules, outputs_of
+from prune.analysis.places import INPUT, outputs_of
 from prune.analysis.plots import heat
+from prune.pruning.replay import block_modules
 from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
 
 BATCH = 128

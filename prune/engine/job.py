@@ -50,7 +50,7 @@ class Job:
 
     def state(self, index: int, model: nn.Module, alive: KeepSet, forward: Any = None) -> PruningState:
         """State `index` with a model, its units and, if it was compiled already, the compiled model."""
-        return PruningState(
+        state = PruningState(
             index,
             model,
             alive,
@@ -63,6 +63,8 @@ class Job:
             teacher=self.teachers.of(index),
             forward=forward,
         )
+        state.check_stop = self.stop.check
+        return state
 
 
 def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int, files: dict[str, str] | None = None) -> Job:

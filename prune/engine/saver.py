@@ -38,7 +38,7 @@ class Saver:
         self.directory, self.spacing = directory, spacing
         self._background = device.type in IN_BACKGROUND
         self._saved = time.monotonic()
-        self._cost = 0.0  # seconds that the last save took from training
+        self._cost = 0.0  # seconds that the last save at an epoch's end took from training; the first is made to know
         self._writer: threading.Thread | None = None
         self._failure: BaseException | None = None
 
@@ -66,24 +66,22 @@ class Saver:
         Raises:
             OSError: if this save or the one before failed.
         """
-        if not self._background:
-            self.write(progress)
-            return
         self.wait()
         began = time.monotonic()
-        copy = snapshot(progress)
+        copy = snapshot(progress) if self._background else None
+        if copy is None:
+            save_last(self.directory, progress)
         self._saved = time.monotonic()
         self._cost = self._saved - began
-        self._writer = threading.Thread(target=self._write_beside, args=(copy,), name="last.pt")
-        self._writer.start()
+        if copy is not None:
+            self._writer = threading.Thread(target=self._write_beside, args=(copy,), name="last.pt")
+            self._writer.start()
 
     def write(self, progress: Progress) -> None:
-        """Save now, and wait until it is durable."""
+        """Save now, and wait until it is durable. What that costs is no measure for saves at epochs' ends: it may hold less."""
         self.wait()
-        began = time.monotonic()
         save_last(self.directory, progress)
         self._saved = time.monotonic()
-        self._cost = self._saved - began
 
     def wait(self) -> None:
         """Until no save is in flight.

@@ -53,7 +53,9 @@ class CommonOptions(Section):
 class MethodOptions(CommonOptions):
     """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
 
-    scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
+    scope: Literal["global", "layer", "sensitivity"] = Field(
+        "global", description="who decides how much each block loses: one list of all scores, its width, or the loss without it"
+    )
     block_rates: BlockRates | dict[str, BlockRates] | None = Field(
         None, description="relative rates by block, or by kind and block, scaled to meet the state's rate; null: scope decides"
     )
@@ -100,6 +102,11 @@ class MethodOptions(CommonOptions):
     def fillback(self) -> float:
         """Share of the units that would go and are kept as well (Refill+)."""
         return 0.0
+
+    @property
+    def compares_kinds(self) -> bool:
+        """Whether scores of different kinds are compared, so that they must be densities."""
+        return self.pools == "joint" and self.scope != "sensitivity"
 
     def kinds(self, structure: Structure) -> tuple[str, ...]:
         """The kinds of unit that `targets` names, in the structure's order; those that it does not have come last."""

@@ -14,6 +14,7 @@ from prune.base.errors import UserError
 from prune.pruning.budget import StateBudget
 from prune.pruning.keepset import KeepSet
 from prune.pruning.removals import Counts, Order, by_shares, shortest, spend, without
+from prune.pruning.sensitivity import Curves, by_loss, first_of
 
 Scores = Mapping[str, Tensor]
 """Group → one non-negative number for each alive unit, in the order of the keep set's indices."""
@@ -41,7 +42,14 @@ def check_scores(scores: Scores, alive: KeepSet, who: str) -> None:
         raise UserError(f"{who} gave scores for {unknown[0]}, which is no group of the model.")
 
 
-def choose(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget, pools: str = "separate") -> KeepSet:
+def choose(
+    scores: Scores,
+    alive: KeepSet,
+    structure: Structure,
+    budget: StateBudget,
+    pools: str = "separate",
+    losses: Curves | None = None,
+) -> KeepSet:
     """The units that stay: as many of each group as the budget allows it, those that score best.
 
     All ways of saying how many go through the same: an order in which groups lose a unit, of which the budget takes the
@@ -52,9 +60,11 @@ def choose(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBu
         alive: the keep set to choose from; the result is a subset of it.
         budget: how much stays, and each block's floor.
         pools: `separate` or `joint`, where neither quotas nor shares decide.
+        losses: how the loss grows with what each group loses, where that decides how much each does; scores are then compared
+            within groups alone.
     """
-    places = {name: _place_in_block(scores[name]) for name in alive}
-    quotas = _quotas(_Ranked(scores, places, structure, budget), alive.counts(), pools)
+    places = {name: place_in_block(scores[name]) for name in alive}
+    quotas = _quotas(_Ranked(scores, places, structure, budget), alive.counts(), pools, losses)
     return KeepSet({name: units[places[name] < quotas[name]] for name, units in alive.items()})
 
 
@@ -82,13 +92,15 @@ class _Ranked:
         return owners[worst_first[~protected[worst_first]].numpy()]
 
 
-def _quotas(ranked: _Ranked, counts: Counts, pools: str) -> Counts:
+def _quotas(ranked: _Ranked, counts: Counts, pools: str, losses: Curves | None) -> Counts:
     """Group → how many of its units stay."""
     budget, structure = ranked.budget, ranked.structure
     if budget.quotas is not None:
         return budget.quotas
     if budget.shares is not None:
         return by_shares(budget, counts, structure)
+    if losses is not None:
+        return first_of(by_loss(losses, structure, budget.measure), pools, budget, counts, structure)
     if pools == "separate":
         return spend({kind: ranked.order([kind]) for kind in budget.pruned}, budget, counts, structure)
     order = ranked.order(structure.kinds)
@@ -114,7 +126,7 @@ def joint_budget(budget: StateBudget, structure: Structure) -> int:
     return int(parameters * (1 - budget.fillback) + 1e-6)
 
 
-def _place_in_block(scores: Tensor) -> Tensor:
+def place_in_block(scores: Tensor) -> Tensor:
     """Each unit's place within its block, 0 for the best; equal scores in the order of their index."""
     order = torch.sort(scores, descending=True, stable=True).indices
     place = torch.empty_like(order)

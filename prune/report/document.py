@@ -10,6 +10,7 @@ from prune.report.conclusions import conclude
 from prune.report.figures import accuracy as accuracy_figures
 from prune.report.figures import models as model_figures
 from prune.report.figures import pareto as pareto_figures
+from prune.report.figures import sensitivity as sensitivity_figures
 from prune.report.figures import survival as survival_figures
 from prune.report.figures import training as training_figures
 from prune.report.figures.style import Figure, Style, styled
@@ -91,6 +92,7 @@ def _dataset(findings: Findings, style: Style, dataset: str, measured: list[late
 
     variants = findings.study.of(dataset)
     heat_maps = [survival_figures.heat_map(v, slug(f"{dataset} {v.label}")) for v in variants]
+    sensitivity = [sensitivity_figures.curves(v, slug(f"{dataset} {v.label}")) for v in variants]
     parts: list[tuple[str, list[Table | Figure | None]]] = [
         ("Accuracy", [
             table(accuracy.overall), table(differences.leading), table(differences.others),
@@ -106,7 +108,7 @@ def _dataset(findings: Findings, style: Style, dataset: str, measured: list[late
         ("Pruning", [
             figure(training_figures.recovery), table(pruning.recovery), figure(training_figures.removal),
             figure(training_figures.penalty), table(pruning.removal), table(pruning.penalties),
-            *heat_maps, table(pruning.per_block),
+            *heat_maps, table(pruning.per_block), *sensitivity,
         ]),
         ("Training", [
             figure(training_figures.curves), figure(training_figures.within_states), table(training.curves),

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 OWN_COLUMNS = ("dataset.name", "method.name")
 """Configuration keys that have a column anyway, under a shorter name."""
 
-NO_COLUMNS = ("groups",)
-"""What states.jsonl has beside what a table can use: the units kept block by block."""
+NO_COLUMNS = ("groups", "sensitivity")
+"""What states.jsonl has beside what a table can use: the units kept, and curves of the loss, block by block."""
 
 
 def results(*paths: str | Path) -> pd.DataFrame:

@@ -67,9 +67,17 @@ def labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         keys: set[str] = set()
         for dataset in {dataset_of(other) for other in same_method}:
             keys.update(_telling_keys(group, [other for other in same_method if dataset_of(other) == dataset]))
-        shown = [f"{key.removeprefix('method.')}={_short(group.get(key))}" for key in sorted(keys, key=_method_first)]
+        shown = [
+            f"{key.removeprefix('method.')}={_short(group.get(key, identity.ADDED_LATER.get(key)))}"
+            for key in sorted(keys, key=_method_first)
+        ]
         result.append(" · ".join([method, ", ".join(shown)]) if shown else method)
     return result
+
+
+def _value(group: Mapping[str, Any], key: str) -> Any:
+    """A key's value; of one that counts for no identity while at its default, that default."""
+    return group.get(key, identity.ADDED_LATER.get(key))
 
 
 def _telling_keys(group: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:

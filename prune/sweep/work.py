@@ -28,7 +28,8 @@ def is_exact(config: RunConfig) -> bool:
     count."""
     if all(budget.quotas is not None for budget in _budgets(config)):
         return True
-    return config.architecture().structure.even and all(part.pools == "separate" for part in config.method.parts)
+    by_kind = config.schedule.measure == "units" or all(part.scope != "sensitivity" for part in config.method.parts)
+    return by_kind and config.architecture().structure.even and all(part.pools == "separate" for part in config.method.parts)
 
 
 def macs_per_epoch(config: RunConfig) -> list[int]:

@@ -73,6 +73,9 @@ TABLE = [
     ("method.pools=joint method.criterion=activation", "method.criterion=activation cannot be compared"),
     ("method.pools=joint method.targets=[neurons]", "so it needs method.targets=all, not [neurons]"),
     ("method.pools=joint method.scope=layer", "it needs method.scope=global"),
+    ("method.scope=sensitivity method.block_rates=[1,2]", "so method.block_rates must be null"),
+    ("method.block_rates=[1,2,3]", "method.block_rates has 3 rates and the model has 2 blocks"),
+    ("schedule.measure=macs schedule.target=0.99", "but the most that can go with method.targets=all is"),
     # recipes
     ("recipe.mix.mixup=-0.1", "recipe.mix.mixup=-0.1 must be a number from 0 to 100"),
     ("recipe.mix.prob=2", "recipe.mix.prob=2 must be a number from 0 to 1"),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
 from prune.data.loading import ResidentLoader
 from prune.data.randaugment import RandAugment
@@ -27,6 +28,9 @@ GPU = torch.device("cuda:0")
 
 COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 
+LISTS = ("_foreach_", "_fused_")
+"""Operations on lists of tensors, whose devices fake tensors do not compare."""
+
 
 class Traffic(TorchDispatchMode):
     """Counts the copies between the host and the device, and the operations."""
@@ -36,6 +40,8 @@ class Traffic(TorchDispatchMode):
         self.up = self.down = self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.__name__.startswith(LISTS) and len({tensor.device for tensor in _tensors(args)}) > 1:
+            raise RuntimeError(f"{func}: Expected all tensors to be on the same device")
         result = func(*args, **(kwargs or {}))
         self.operations += 1
         if func in COPIES:
@@ -43,6 +49,10 @@ class Traffic(TorchDispatchMode):
             self.up += source.device.type == "cpu" and result.device.type == "cuda"
             self.down += source.device.type == "cuda" and result.device.type == "cpu"
         return result
+
+
+def _tensors(arguments: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)]
 
 
 @contextmanager

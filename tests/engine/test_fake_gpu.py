@@ -101,6 +101,11 @@ def test_a_tensor_on_the_wrong_device_raises() -> None:
         torch.ones(2, device=GPU) + torch.ones(2)
 
 
+def test_a_list_with_a_tensor_on_the_wrong_device_raises() -> None:
+    with fake_gpu(), Traffic(), pytest.raises(RuntimeError, match="same device"):
+        torch._foreach_mul_([torch.ones(2, device=GPU), torch.ones(2, device=GPU)], [torch.ones(2, device=GPU), torch.ones(2)])
+
+
 @pytest.mark.parametrize("read", [float, bool, torch.Tensor.item])
 def test_reading_a_value_raises(read: object) -> None:
     with fake_gpu(), pytest.raises(DataDependentOutputException):

@@ -25,6 +25,7 @@ from benchmarks.memory_figure import memory
 from benchmarks.overhead_figure import overhead
 from benchmarks.pruning_figure import prune_time
 from benchmarks.recipe_figures import randaugment_rate, recipe_step, teacher_step
+from benchmarks.resident_figures import cache_build, resident_rate
 from benchmarks.scale import Scale
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
 from prune.base.machine import cpu_count, cpu_model
@@ -41,6 +42,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "overhead": overhead,
     "memory": memory,
     "demo": demo,
+    "resident_rate": resident_rate,
+    "cache_build": cache_build,
     "recipe_step": recipe_step,
     "randaugment_rate": randaugment_rate,
     "teacher_step": teacher_step,

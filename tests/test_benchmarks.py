@@ -27,7 +27,7 @@ from tests.conftest import Compose
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = (
     "matmul_fraction", "compact_step", "penalty_step", "run_cost", "prune_time", "input_rate", "overhead", "memory",
-    "recipe_step", "randaugment_rate", "teacher_step",
+    "resident_rate", "cache_build", "recipe_step", "randaugment_rate", "teacher_step",
     "swin_compact", "swin_dense", "swin_prune", "mamba_compact_step", "mamba_plain_step",
     "analyse_memory",
 )  # fmt: skip

@@ -173,6 +173,11 @@ class RunDirectory:
         write_text(self.config, yaml.safe_dump({**about, **config}, sort_keys=False))
 
 
+def cache_folder(outputs: str) -> Path:
+    """Where decoded images are kept, for all sweeps below `outputs`. It may be removed while no run begins."""
+    return Path(outputs) / ".cache"
+
+
 def _digest(config: Mapping[str, Any]) -> str:
     return sha256_of(json.dumps(config, sort_keys=True, default=str))
 

@@ -31,6 +31,8 @@ ADDED_LATER: dict[str, Any] = {
     "method.block_rates": None,
     "schedule.measure": "units",
     "schedule.epochs_last": None,
+    "dataset.resident": "auto",
+    "dataset.resident_limit_gb": 4.0,
     "recipe": {},  # of which only what is on is counted
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.

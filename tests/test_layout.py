@@ -22,6 +22,7 @@ ACROSS_MODULES = {
     "export/test_family.py",
     "export/test_run.py",
     "export/test_vit_variants.py",
+    "methods/test_resume.py",
     "pruning/test_swin.py",
     "pruning/test_torch_pruning.py",
     "report/test_kinds.py",

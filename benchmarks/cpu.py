@@ -25,6 +25,7 @@ from benchmarks.pruning_figure import prune_time
 from benchmarks.recipe_figures import randaugment_rate, recipe_step, teacher_step
 from benchmarks.scale import Scale
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
+from benchmarks.sweep_figures import plan_growth, status_growth
 from prune.base.machine import cpu_count, cpu_model
 
 FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
@@ -43,6 +44,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     **family_figures(),
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,
+    "plan_growth": plan_growth,
+    "status_growth": status_growth,
 }
 
 

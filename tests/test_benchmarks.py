@@ -29,6 +29,7 @@ QUICK = (
     "matmul_fraction", "compact_step", "penalty_step", "run_cost", "prune_time", "input_rate", "overhead", "memory",
     "recipe_step", "randaugment_rate", "teacher_step",
     "swin_compact", "swin_dense", "swin_prune", "mamba_compact_step", "mamba_plain_step",
+    "plan_growth", "status_growth",
 )  # fmt: skip
 
 NOISY = ("overhead", "teacher_step")

@@ -1,4 +1,4 @@
-"""What one more cell costs in a large sweep and in a small one: planning it, and showing its status. Beyond 1, a step is quadratic."""
+"""What a cell costs in a large sweep and in a small one, planned or shown by status. Well beyond 1, a step is quadratic."""
 
 from __future__ import annotations
 

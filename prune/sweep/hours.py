@@ -17,6 +17,7 @@ from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
 from prune.rundir.identity import counted
 from prune.rundir.reader import RunRecord, read_run
+from prune.sweep.stems import Member, shares
 from prune.sweep.work import macs_per_epoch
 
 LOOKED_AT = 50
@@ -149,6 +150,7 @@ def hours_left(runs: list[RunRecord], speeds: Speeds) -> tuple[float, str] | Non
     """
     total = 0.0
     sources: dict[str, None] = {}
+    members = []
     for run in runs:
         if run.done:
             continue
@@ -156,9 +158,12 @@ def hours_left(runs: list[RunRecord], speeds: Speeds) -> tuple[float, str] | Non
             config = RunConfig.model_validate(run.config)
         except (UserError, ValidationError):
             return None
-        speed = speeds.of(config)
+        members.append(Member(config, run.directory.path, len(run.metrics), run.status.get("status") == "running"))
+    for member, share in zip(members, shares(members), strict=True):
+        speed = speeds.of(member.config)
         if speed is None:
             return None
-        total += hours(config, speed, len(run.metrics))
+        done = member.config.schedule.epochs_of(0) if share.takes_over else member.epochs_done
+        total += hours(member.config, speed, done)
         sources[speed.source] = None
     return (total, ", ".join(sources)) if sources else None

@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> None:
     cpu.add_argument("--only", nargs="+", metavar="NAME", default=[], help="only these figures")
     growth = commands.add_parser("growth", help="step time against rate, depth, width, batch and tokens")
     growth.add_argument("--plots", type=Path, metavar="DIR", help="draw a plot per quantity")
-    gpu = commands.add_parser("gpu", help="seconds per CIFAR epoch in bfloat16, beside the GPU's matmul rate")
+    gpu = commands.add_parser("gpu", help="a GPU: seconds per CIFAR epoch by setting, host waits, input, saving")
     kernels = commands.add_parser("kernels", help="attention, GELU, LayerNorm and others, each written in several ways")
     compiled = commands.add_parser("compile", help="training steps with and without torch.compile")
     peers = commands.add_parser("peers", help="Torch-Pruning's own pruner beside runs of the same models, counts and epochs")
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.command == "gpu":
         from benchmarks.gpu import run as run_gpu
 
-        run_gpu(scale, options.json)
+        run_gpu(scale, options.mini, options.json)
     elif options.command == "kernels":
         from benchmarks.kernels import run as run_kernels
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.analysis_figures import analyse, analyse_memory
+from benchmarks.budget_figures import choose_macs, sensitivity
 from benchmarks.demo_figure import demo
 from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
@@ -23,8 +25,10 @@ from benchmarks.memory_figure import memory
 from benchmarks.overhead_figure import overhead
 from benchmarks.pruning_figure import prune_time
 from benchmarks.recipe_figures import randaugment_rate, recipe_step, teacher_step
+from benchmarks.resident_figures import cache_build, resident_rate
 from benchmarks.scale import Scale
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
+from benchmarks.sweep_figures import plan_growth, status_growth
 from prune.base.machine import cpu_count, cpu_model
 
 FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
@@ -33,16 +37,24 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "penalty_step": penalty_step,
     "run_cost": run_cost,
     "prune_time": prune_time,
+    "choose_macs": choose_macs,
+    "sensitivity": sensitivity,
     "input_rate": input_rate,
     "overhead": overhead,
     "memory": memory,
     "demo": demo,
+    "resident_rate": resident_rate,
+    "cache_build": cache_build,
     "recipe_step": recipe_step,
     "randaugment_rate": randaugment_rate,
     "teacher_step": teacher_step,
     **family_figures(),
+    "analyse": analyse,
+    "analyse_memory": analyse_memory,
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,
+    "plan_growth": plan_growth,
+    "status_growth": status_growth,
 }
 
 

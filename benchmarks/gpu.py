@@ -1,98 +1,130 @@
-"""On a GPU: seconds per CIFAR epoch with bfloat16, and the share of the GPU's matmul rate that this is."""
+"""A GPU: seconds per CIFAR epoch in every setting, waits for the host, input, saving, and what the 2×2 matrix would take."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-import time
-from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import gpu_figures as figures
+from benchmarks.gpu_figures import Setting
 from benchmarks.scale import Scale
-from benchmarks.timing import quartiles
-from benchmarks.workbench import dense_state, make_job, training_flops
-from prune.engine.epoch import EpochSums, train_epoch
-from prune.engine.run import step_hooks
 
-CIFAR_IMAGES = 45_000
-SIDE = 8192
+BATCHES = (128, 512)
+PRECISIONS = ("float32", "tf32", "bf16")
+ON_AND_OFF = (False, True)
 
+REPEATED = 5
+"""Times that each setting's steps are timed: there are 24 settings."""
 
-def synchronised(call: Callable[[], object]) -> float:
-    """Seconds of a call, its kernels included."""
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    call()
-    torch.cuda.synchronize()
-    return time.perf_counter() - began
+NO_GPU = (
+    "There is no CUDA device here, so nothing was measured. `python -m benchmarks gpu --mini` goes through the same code on "
+    "the CPU in a minute, which says nothing about a GPU."
+)
 
 
-def matmul_rate(rounds: int) -> float:
-    """FLOP/s of a large bfloat16 matrix product."""
-    left = torch.randn(SIDE, SIDE, device="cuda", dtype=torch.bfloat16)
-    right = torch.randn(SIDE, SIDE, device="cuda", dtype=torch.bfloat16)
-
-    def ten() -> None:
-        for _ in range(10):
-            torch.mm(left, right)
-
-    ten()
-    return 10 * 2 * SIDE**3 / quartiles([synchronised(ten) for _ in range(rounds)])[1]
-
-
-def run(scale: Scale, file: Path | None) -> None:
-    """Print the table, eager and compiled; one sentence where there is no GPU."""
-    console = Console(width=120)
-    if not torch.cuda.is_available():
-        console.print("There is no CUDA device here, so nothing was measured.")
+def run(scale: Scale, mini: bool, file: Path | None) -> None:
+    """Print the tables; one sentence where there is no GPU, unless it is to be tried on the CPU at miniature size."""
+    console = Console(width=128)
+    there = torch.cuda.is_available()
+    if not there and not mini:
+        console.print(NO_GPU, soft_wrap=True)
         return
-    rate = matmul_rate(scale.rounds)
-    name = torch.cuda.get_device_name()
-    table = Table(title=f"{name}, torch {torch.__version__}, bfloat16, best matmul {rate / 1e12:.1f} TFLOP/s")
-    for column in ("batch", "compile", "seconds per CIFAR epoch", "images/s", "share of the matmul rate"):
-        table.add_column(column, justify="right")
-    rows = []
-    for batch in (128, 512):
-        for compiled in (False, True):
-            row = epoch(scale, batch, compiled, rate)
-            rows.append(row)
-            table.add_row(
-                str(batch),
-                "yes" if compiled else "no",
-                f"{row['seconds_per_epoch']:.2f}",
-                f"{row['images_per_second']:.0f}",
-                f"{row['matmul_fraction']:.3f}",
-            )
-    console.print(table)
-    if file is not None:
-        content = {"rows": rows, "machine": {"gpu": name, "torch": torch.__version__, "matmul_flops": rate}}
-        file.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def epoch(scale: Scale, batch: int, compiled: bool, rate: float) -> dict[str, float]:
-    """Time a tenth of an epoch through the run's own loop, after a warm-up that compiles."""
-    steps = max(2, CIFAR_IMAGES // batch // 10)
-    sized = Scale(model=scale.model, batch_size=batch)
+    device = torch.device("cuda", 0) if there else torch.device("cpu")
+    name = torch.cuda.get_device_name(device) if there else "no GPU: the CPU, at miniature size"
+    scale = replace(scale, rounds=min(REPEATED, scale.rounds))
+    settings = [
+        Setting(device, batch, precision, compiled, deterministic)
+        for batch, precision, compiled, deterministic in product(
+            (scale.batch_size,) if mini else BATCHES, PRECISIONS, (False,) if mini else ON_AND_OFF, (True, False)
+        )
+    ]
+    rates = {precision: figures.matmul_rate(device, precision, scale) for precision in PRECISIONS}
     with tempfile.TemporaryDirectory() as folder:
-        options = ("optim.precision=bf16", "hardware.device=cuda", f"hardware.compile={str(compiled).lower()}")
-        job = make_job(Path(folder), sized, *options, steps=steps)
-        state, sums = dense_state(job), EpochSums.empty(steps, job.device)
-        train_epoch(state, step_hooks(job.method, state), 0, steps // 2, sums, lambda _: None)
+        rows = [epoch_row(scale, Path(folder), setting, rates) for setting in settings]
+        others = other_figures(scale, Path(folder), settings[0], rows[0])
+    console.print(epoch_table(f"{name}, torch {torch.__version__}", rows))
+    console.print(other_table(others))
+    if file is not None:
+        about = {"device": name, "torch": torch.__version__, "matmul_flops": rates, "measured_on_gpu": there}
+        file.write_text(json.dumps({"rows": rows, "others": others, "machine": about}, indent=2) + "\n")
 
-        def whole() -> None:
-            train_epoch(state, step_hooks(job.method, state), 0, 0, sums, lambda _: None)
 
-        taken = [synchronised(whole) for _ in range(min(5, scale.rounds))]
-    images_per_second = steps * batch / quartiles(taken)[1]
-    flops = training_flops(job) / batch * images_per_second
+def epoch_row(scale: Scale, folder: Path, setting: Setting, rates: dict[str, float]) -> dict[str, Any]:
+    """One setting: its epoch, and the share that this is of the best product of matrices in the same precision."""
+    seconds, flops, first = figures.epoch_seconds(scale, folder, setting)
     return {
-        "batch": batch,
-        "compile": compiled,
-        "seconds_per_epoch": CIFAR_IMAGES / images_per_second,
-        "images_per_second": images_per_second,
-        "matmul_fraction": flops / rate,
+        **setting.named(),
+        "seconds_per_epoch": seconds,
+        "images_per_second": figures.CIFAR_IMAGES / seconds,
+        "matmul_fraction": flops / seconds / rates[setting.precision],
+        "first_step_seconds": first,
     }
+
+
+def other_figures(scale: Scale, folder: Path, setting: Setting, row: dict[str, Any]) -> dict[str, float]:
+    """What is measured in the first setting alone: a run's defaults."""
+    left, share = figures.compact_share(scale, folder, setting)
+    snapshot, write, size = figures.save_times(scale, folder, setting)
+    return {
+        "host_waits_per_step": figures.host_waits(scale, folder, setting),
+        "input_images_per_second": figures.input_rate(scale, folder, setting),
+        "compact_step_at_70": share,
+        "macs_left_at_70": left,
+        "save_stops_training_seconds": snapshot,
+        "save_writes_seconds": write,
+        "save_megabytes": size / 1e6,
+        "matrix_hours": figures.matrix_hours(folder, row["seconds_per_epoch"], left, share),
+    }
+
+
+def epoch_table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title)
+    for column in (
+        "batch",
+        "precision",
+        "compile",
+        "deterministic",
+        "s per CIFAR epoch",
+        "images/s",
+        "of the matmul rate",
+        "first step, s",
+    ):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            str(row["batch"]), row["precision"], _yes(row["compile"]), _yes(row["deterministic"]),
+            f"{row['seconds_per_epoch']:.2f}", f"{row['images_per_second']:.0f}", f"{row['matmul_fraction']:.3f}",
+            f"{row['first_step_seconds']:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def other_table(others: dict[str, float]) -> Table:
+    table = Table(title="in the first of these settings")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    words = {
+        "host_waits_per_step": "waits for the host in a training step (to reach: 0)",
+        "input_images_per_second": "images/s of the loader by itself, augmented",
+        "compact_step_at_70": "training step at 70 % / dense",
+        "macs_left_at_70": "multiply-accumulates left at 70 %",
+        "save_stops_training_seconds": "s that a save stops training (a copy to the host)",
+        "save_writes_seconds": "s that a thread then writes",
+        "save_megabytes": "MB of last.pt",
+        "matrix_hours": "h of cifar10,cifar100 × refill,rsst, 16 states of 60 epochs (calculated from the above)",
+    }
+    for key, value in others.items():
+        table.add_row(words[key], f"{value:.3g}")
+    return table
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -15,7 +15,10 @@ from prune.base.ending import exit_code
 COMMANDS = {
     "launch": ("prune.sweep.hydra_app", "run one configuration, or with -m a sweep; the same as python launch.py"),
     "report": ("prune.report.command", "tables, figures and one page that compare the runs of sweeps"),
-    "analyse": ("prune.analysis.command", "what pruning did to the models: weights, errors and more, measured once and kept"),
+    "analyse": (
+        "prune.analysis.command",
+        "what pruning did to the models, measured on validation images for the report",
+    ),
     "panels": ("prune.tracking_wandb.panels_command", "build or update the comparison view on Weights & Biases"),
     "wandb-sync": ("prune.tracking_wandb.sync_command", "replay runs on disk into Weights & Biases, exactly once"),
     "export": ("prune.export.command", "write a pruned model as ONNX"),

@@ -27,8 +27,9 @@ from tests.conftest import Compose
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = (
     "matmul_fraction", "compact_step", "penalty_step", "run_cost", "prune_time", "input_rate", "overhead", "memory",
-    "recipe_step", "randaugment_rate", "teacher_step",
+    "resident_rate", "cache_build", "recipe_step", "randaugment_rate", "teacher_step",
     "swin_compact", "swin_dense", "swin_prune", "mamba_compact_step", "mamba_plain_step",
+    "plan_growth", "status_growth", "analyse_memory",
 )  # fmt: skip
 
 NOISY = ("overhead", "teacher_step")
@@ -103,7 +104,21 @@ def test_peers_prune_the_same_models_to_the_same_counts(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_one_sentence_says_so() -> None:
-    assert benchmark("gpu").strip() == "There is no CUDA device here, so nothing was measured."
+    assert benchmark("gpu").startswith("There is no CUDA device here, so nothing was measured.")
+
+
+def test_the_gpu_benchmark_goes_through_all_its_figures_on_whatever_there_is(tmp_path: Path) -> None:
+    output = benchmark("gpu", "--mini", "--json", str(tmp_path / "gpu.json"))
+    written = json.loads((tmp_path / "gpu.json").read_text())
+    settings = {(row["precision"], row["deterministic"]) for row in written["rows"]}
+    assert settings == {(precision, flag) for precision in ("float32", "tf32", "bf16") for flag in (True, False)}
+    assert all(row["seconds_per_epoch"] > 0 and row["matmul_fraction"] > 0 for row in written["rows"])
+    others = written["others"]
+    assert others.pop("host_waits_per_step") == 0
+    assert all(value > 0 for value in others.values())
+    if not torch.cuda.is_available():
+        assert "no GPU: the CPU, at miniature size" in output
+        assert written["machine"]["measured_on_gpu"] is False
 
 
 def test_the_ways_to_write_a_part_agree() -> None:

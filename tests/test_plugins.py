@@ -171,7 +171,7 @@ def test_a_method_without_its_file_and_a_file_without_its_method(python: Path, t
     without_method = launch(python, tmp_path, "--config-dir", str(groups.parent), "method=moving")
     assert without_method.returncode == 1
     assert (
-        "method.name='moving' is not known; choose one of dense, movement, phases, refill, rsst (an installed"
+        "method.name='moving' is not known; choose one of dense, movement, phases, refill, rsst, scratch (an installed"
         in without_method.stderr
     )
     yaml = next((python.parent.parent / "lib").glob("python3*/site-packages/my_pruning/conf/method/movement.yaml"))

@@ -9,7 +9,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
+from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+from omegaconf import DictConfig
 
 ConfigStore.instance().store(
     group="hydra/launcher",
@@ -28,6 +30,13 @@ class PruneLauncher(BaseSubmititLauncher):
     One launcher serves inline, local and slurm: `hardware` is chosen by one config group, and Hydra lets a config group
     choose the launcher only where the primary config does not.
     """
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hand the sweeper, which composes every cell before it launches any, a loader that is quick at many cells."""
+        from prune.sweep.composing import SweepLoader
+
+        hydra_context.config_loader = SweepLoader(hydra_context.config_loader.get_search_path())
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Compose, validate, start and watch the cells; leaves with the exit code."""

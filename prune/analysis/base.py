@@ -75,11 +75,6 @@ class Subject:
         """The dense model's groups."""
         return self.run.architecture.structure
 
-    @property
-    def prunes(self) -> bool:
-        """Whether the state's model lacks any unit."""
-        return any(len(self.now.keep[group.name]) < group.count for group in self.structure.groups)
-
 
 @dataclass(frozen=True)
 class Shown:

@@ -41,7 +41,7 @@ class Images:
 
     def some(self, positions: Tensor) -> tuple[Tensor, np.ndarray]:
         """(images as the model takes them, the same in [0, 1] as (n, height, width, channels)) at these positions."""
-        images, _ = next(iter(self.loader.images("val", self.indices[positions], max(1, len(positions)))))
+        ((images, _),) = self.loader.images("val", self.indices[positions], max(1, len(positions)))
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.facts.mean, self.facts.std))
         pixels = (images.cpu() * std.clamp_min(1e-6) + mean).clamp(0, 1).permute(0, 2, 3, 1)
         return images, pixels.numpy()

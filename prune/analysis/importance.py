@@ -9,7 +9,7 @@ import torch
 from scipy import stats  # type: ignore[import-untyped]
 
 from prune.analysis.base import Analysis, Numbers, Shown, Subject
-from prune.analysis.importance_figures import agreement, correlations, points
+from prune.analysis.importance_figures import agreement, chance_bound, correlations, points
 from prune.analysis.overlap import by_chance, jaccard, kept_in, other_seeds
 from prune.analysis.scoring import own_criterion, scores_of
 from prune.analysis.silencing import Trial, silence_each
@@ -128,11 +128,6 @@ def _overlaps(subject: Subject) -> Numbers:
 
 def _sorted(units: dict[str, set[int]]) -> list[tuple[str, list[int]]]:
     return [(name, sorted(kept)) for name, kept in sorted(units.items())]
-
-
-def chance_bound(count: int) -> float:
-    """Beyond this a correlation of so many pairs is not chance, at 5 %: the normal approximation of its distribution."""
-    return 1.96 / np.sqrt(max(count - 1, 1))
 
 
 def _sentence(numbers: Numbers, kind: str) -> str:

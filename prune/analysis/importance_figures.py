@@ -10,6 +10,11 @@ from prune.analysis.plots import heat
 from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
 
 
+def chance_bound(count: int) -> float:
+    """Beyond this a correlation of so many pairs is not chance, at 5 %: the normal approximation of its distribution."""
+    return float(1.96 / np.sqrt(max(count - 1, 1)))
+
+
 def _size(kinds: list[str], height: float = 4.6) -> tuple[float, float]:
     return (WIDE[0], height) if len(kinds) > 1 else (SMALL[0], height)
 
@@ -21,7 +26,7 @@ def correlations(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure
     panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         count = numbers[f"count/{kind}"]
-        bound = 1.96 / np.sqrt(max(count - 1, 1))
+        bound = chance_bound(count)
         axes.axvspan(-bound, bound, color="#e9e9e9", zorder=0, label="chance (95 %)")
         for row, criterion in enumerate(criteria):
             blocks = numbers[f"by_block.{criterion}/{kind}"]
@@ -82,7 +87,7 @@ def agreement(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
     panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         image = heat(axes, numbers[f"agreement/{kind}"], -1, 1, "PuOr_r")
-        axes.set(title=kind, aspect="equal")
+        axes.set_title(kind)
         axes.set_xticks(range(len(criteria)), criteria, rotation=90)
         axes.set_yticks(range(len(criteria)), criteria)
     figure.colorbar(image, ax=list(panels), label="rank correlation", shrink=0.8, pad=0.015)

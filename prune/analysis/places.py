@@ -8,39 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prune.architectures.group import Group, Structure
+from prune.architectures.group import Group
 from prune.base.errors import UserError
 from prune.pruning.criteria.activation import features_of
 
 INPUT = "input"
 """What the first block is given."""
-
-
-def block_modules(model: nn.Module, structure: Structure) -> dict[int, str]:
-    """Block → the name of its module: the innermost that has all its groups and something besides them (norms, a residual sum).
-
-    Of `blocks.3.attn` and `blocks.3.mlp` that is `blocks.3`; of `layers.3.mixer` alone `layers.3`; of `blocks.3` in a list of
-    blocks, itself.
-    """
-    found = {}
-    for block in sorted({group.block for group in structure.groups}):
-        names = [group.name for group in structure.groups if group.block == block]
-        others = [group.name for group in structure.groups if group.block != block]
-        name = names[0]
-        if len(names) > 1:
-            while not all(_is_in(other, name) for other in names):
-                name = name.rpartition(".")[0]
-        else:
-            above = name.rpartition(".")[0]
-            inside = isinstance(model.get_submodule(above), nn.ModuleList | nn.Sequential)
-            if above and not inside and not any(_is_in(other, above) for other in others):
-                name = above
-        found[block] = name
-    return found
-
-
-def _is_in(name: str, module: str) -> bool:
-    return module == "" or name == module or name.startswith(f"{module}.")
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def heat(
             if value == value:
                 text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
                 colour = readable(np.asarray(image.to_rgba(value)))
-                axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+                label = axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+                label.set_in_layout(False)  # it is within the axes: asking each for its place takes most of the time
     return image
 
 

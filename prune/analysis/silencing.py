@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prune.analysis.base import Subject
-from prune.analysis.places import block_modules
 from prune.analysis.runs import Snapshot
 from prune.architectures.group import Group, Structure
 from prune.pruning.compact import silenced
 from prune.pruning.keepset import KeepSet
+from prune.pruning.replay import block_modules, recording, replaying
 
 BATCH = 256
 
@@ -87,38 +87,3 @@ def _without(snapshot: Snapshot, structure: Structure, trial: Trial) -> Iterator
     rest = KeepSet({**alive, trial.group.name: left[~torch.isin(left, trial.units)]})
     with silenced(snapshot.model, structure, alive, rest):
         yield
-
-
-@contextmanager
-def recording(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """What each of these modules gives within this context; one that is called more than once is left out."""
-    given: dict[str, Tensor] = {}
-    often: set[str] = set()
-
-    def keep(name: str, result: Tensor) -> None:
-        often.update([name] if name in given else [])
-        given[name] = result
-
-    handles = [
-        model.get_submodule(name).register_forward_hook(lambda _, __, result, name=name: keep(name, result)) for name in names
-    ]
-    try:
-        yield given
-    finally:
-        for handle in handles:
-            handle.remove()
-        for name in often:
-            del given[name]
-
-
-@contextmanager
-def replaying(model: nn.Module, given: dict[str, Tensor]) -> Iterator[None]:
-    """Within this context these modules give what they gave before, and compute nothing."""
-    modules = [model.get_submodule(name) for name in given]
-    for module, result in zip(modules, given.values(), strict=True):
-        module.__dict__["forward"] = lambda *_, result=result, **__: result
-    try:
-        yield
-    finally:
-        for module in modules:
-            del module.__dict__["forward"]

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from prune.analysis.base import Analysis, Numbers, Shown, Subject
 from prune.analysis.colours import DENSE, SHARE, block_name, block_ticks, colour_of, heading_of, now_label
-from prune.analysis.places import INPUT, block_modules, outputs_of
+from prune.analysis.places import INPUT, outputs_of
 from prune.analysis.plots import heat
+from prune.pruning.replay import block_modules
 from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
 
 BATCH = 128
@@ -118,7 +119,7 @@ def _maps(subject: Subject, maps: Mapping[str, np.ndarray]) -> Figure:
     for axes, (title, values) in zip(panels, maps.items(), strict=True):
         image = heat(axes, values, 0, 1, SHARE)
         other = now_label(subject) if axes is not panels[0] else "dense"
-        axes.set(title=title, xlabel=f"layer of {other}", ylabel="layer of dense", aspect="equal")
+        axes.set(title=title, xlabel=f"layer of {other}", ylabel="layer of dense")
         block_ticks(axes, labels)
         block_ticks(axes, labels, "y")
     figure.colorbar(image, ax=list(panels), label="CKA", shrink=0.8, pad=0.015)

@@ -86,10 +86,15 @@ def compute(item: Item, track: Track) -> str | None:
         "images": 0 if refused or item.most_images == 0 else len(subject.images),
         "sentences": shown.sentences,
         "refused": refused,
-        "numbers": {key: value for key, value in numbers.items() if key not in arrays},
+        "numbers": {key: _known(value) for key, value in numbers.items() if key not in arrays},
     }
     write_stored(item.run.directory, about, shown.figures, _packed(arrays) if arrays else None)
     return refused
+
+
+def _known(value: Any) -> Any:
+    """JSON has no nan."""
+    return None if isinstance(value, float) and value != value else value
 
 
 def _packed(arrays: dict[str, np.ndarray]) -> bytes:

@@ -15,6 +15,8 @@ from prune.base.section import Section
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from prune.architectures.attention import AttentionView
+
 
 class ModelOptions(Section):
     """Keys that all families share. A family states its sizes, so that counts are known without importing torch."""
@@ -47,6 +49,9 @@ class Architecture(ABC):
 
     classifier: ClassVar[tuple[str, ...]] = ("head.",)
     """How the names of the classifier's tensors begin: pretrained ones are used only if they fit."""
+
+    no_attention: ClassVar[str] = "This family does not say how it attends (Architecture.attention)."
+    """Why `attention` says nothing, a sentence."""
 
     def __init__(self, options: Any, image_size: tuple[int, int], channels: int, classes: int):
         self.options, self.image_size, self.channels, self.classes = options, image_size, channels, classes
@@ -89,6 +94,10 @@ class Architecture(ABC):
     def adapt_weights(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """A published checkpoint's tensors under this model's names, resampled to its sizes."""
         return weights
+
+    def attention(self, model: nn.Module) -> Mapping[str, AttentionView]:
+        """Group of heads → how a model's heads of it attend, for pictures and measures of it; empty: see `no_attention`."""
+        return {}
 
     def fast_paths(self, model: nn.Module, device: str) -> list[tuple[nn.Module, type]]:
         """(module, class) pairs: what trains faster as which class of the same results (see `architectures/fast`)."""

@@ -12,6 +12,11 @@ TRAINING_FLOPS_PER_MAC = 6
 
 Role = Literal["makes", "reads", "between"]
 
+Measure = Literal["units", "parameters", "macs"]
+
+MEASURED: dict[str, str] = {"units": "units", "parameters": "parameters", "macs": "MACs"}
+"""What a measure is called in a sentence."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -72,6 +77,10 @@ class Group:
         """Those of them that are in weight matrices."""
         return sum(member.size for member in self.members if member.matrix)
 
+    def cost(self, measure: Measure) -> int:
+        """What one unit is, by a measure: one unit, its parameters or its multiply-accumulates."""
+        return {"units": 1, "parameters": self.parameters, "macs": self.macs}[measure]
+
     @property
     def readers(self) -> tuple[Member, ...]:
         return tuple(member for member in self.members if member.role == "reads")
@@ -129,6 +138,12 @@ class Structure:
         One MAC is two FLOPs; biases, norms, softmax and activations are not counted.
         """
         return self.fixed_macs + sum(self.macs_by_kind(counts).values())
+
+    def size(self, measure: Measure, counts: Mapping[str, int] | None = None) -> int:
+        """Units, parameters or multiply-accumulates, of the whole model whose groups have so many units (default: dense)."""
+        fixed = {"units": 0, "parameters": self.fixed_parameters, "macs": self.fixed_macs}[measure]
+        counts = self.dense if counts is None else counts
+        return fixed + sum(counts[group.name] * group.cost(measure) for group in self.groups)
 
     def parameters_by_kind(self, counts: Mapping[str, int] | None = None) -> dict[str, int]:
         """Kind → parameters of its units; the rest are `fixed_parameters`."""

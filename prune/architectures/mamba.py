@@ -73,6 +73,8 @@ class Mamba(Architecture):
     Options = MambaOptions
     options: MambaOptions
 
+    no_attention = "A Vision Mamba has none: its mixers scan the tokens in order, and weigh no token against another."
+
     def check(self) -> None:
         options = self.options
         for side in self.image_size:

@@ -23,6 +23,8 @@ from prune.base.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from prune.architectures.attention import AttentionView
+
 log = logging.getLogger(__name__)
 
 Count = Annotated[int, Field(ge=1)]
@@ -224,6 +226,17 @@ class Swin(Architecture):
         held |= {key: weights[key] for key in model.state_dict() if key in weights}
         adapted: dict[str, Tensor] = checkpoint_filter_fn(held, model)
         return adapted
+
+    def attention(self, model: nn.Module) -> Mapping[str, AttentionView]:
+        from prune.architectures.swin_attention import SwinAttention
+
+        found = {}
+        for number, stage in enumerate(self.stages):
+            for inside in range(stage.depth):
+                block = f"layers.{number}.blocks.{inside}"
+                stride = self.options.patch_size * 2**number
+                found[f"{block}.attn"] = SwinAttention.of(model.get_submodule(block), stage.grid, stride)
+        return found
 
     def fast_paths(self, model: nn.Module, device: str) -> list[tuple[nn.Module, type]]:
         from prune.architectures.fast.swin import fast_paths

@@ -19,6 +19,8 @@ from prune.base.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from prune.architectures.attention import AttentionView
+
 
 class ViT(Architecture):
     Options = ViTOptions
@@ -157,6 +159,14 @@ class ViT(Architecture):
                 f"model.pretrained={self.options.pretrained}: its embeddings do not fit the model ({reason})."
             ) from None
         return adapted
+
+    def attention(self, model: nn.Module) -> Mapping[str, AttentionView]:
+        from prune.architectures.vit_attention import ViTAttention
+
+        options, (height, width) = self.options, self.image_size
+        grid = height // options.patch_size, width // options.patch_size
+        view = ViTAttention.of(grid, options.patch_size, options.prefix_tokens, options.class_token)
+        return {group.name: view for group in self.structure.of("heads")}
 
     def fast_paths(self, model: nn.Module, device: str) -> list[tuple[nn.Module, type]]:
         from prune.architectures.fast.vit import fast_paths

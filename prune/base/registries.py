@@ -26,6 +26,7 @@ METHODS = Registry(
         "phases": "prune.methods.phases:Phases",
         "refill": "prune.methods.refill:Refill",
         "rsst": "prune.methods.rsst:RSST",
+        "scratch": "prune.methods.scratch:Scratch",
     },
 )
 
@@ -64,6 +65,7 @@ ANALYSES = Registry(
     {
         "weights": "prune.analysis.weights:Weights",
         "errors": "prune.analysis.errors:Errors",
+        "attention": "prune.analysis.attention:Attention",
         "similarity": "prune.analysis.similarity:Similarity",
         "redundancy": "prune.analysis.redundancy:Redundancy",
         "sensitivity": "prune.analysis.sensitivity:Sensitivity",

@@ -29,6 +29,11 @@ def cross_check(config: RunConfig) -> None:
 def _check_schedule(config: RunConfig) -> None:
     schedule = config.schedule
     listed = schedule.rates
+    if schedule.measure != "units" and schedule.targets is not None:
+        raise UserError(
+            f"schedule.measure={schedule.measure} gives the whole model one rate, so schedule.targets must be null; give one "
+            "of them."
+        )
     if listed is not None:
         if schedule.targets is not None:
             raise UserError("schedule.rates fixes the rate of every kind, so schedule.targets must be null; give one of them.")
@@ -55,10 +60,11 @@ def _check_schedule(config: RunConfig) -> None:
 
 def _check_optimiser(config: RunConfig) -> None:
     optim = config.optim
-    if optim.warmup_epochs > config.schedule.epochs:
-        raise UserError(
-            f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.epochs={config.schedule.epochs})."
-        )
+    schedule = config.schedule
+    for key in ("epochs", "epochs_last"):
+        epochs = getattr(schedule, key)
+        if epochs is not None and optim.warmup_epochs > epochs:
+            raise UserError(f"optim.warmup_epochs={optim.warmup_epochs:g} is longer than a state (schedule.{key}={epochs}).")
 
 
 def _check_recipe(config: RunConfig) -> None:
@@ -104,11 +110,21 @@ def _check_ranking(config: RunConfig, method: MethodOptions) -> None:
                 f"method.pools=joint ranks all kinds of unit together, so it needs method.targets=all, not "
                 f"{show(method.targets)}."
             )
-        if scored is not None and criterion is not None and not criterion.has_densities():
+        if method.compares_kinds and scored is not None and criterion is not None and not criterion.has_densities():
             raise UserError(
                 f"method.criterion={scored.criterion} cannot be compared between kinds of unit; set method.pools=separate."
             )
         if method.scope == "layer":
-            raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global.")
+            raise UserError("method.pools=joint ranks all blocks in one list, so it needs method.scope=global or sensitivity.")
+        if method.block_rates is not None:
+            raise UserError("method.pools=joint ranks all blocks in one list, so method.block_rates must be null.")
+    if method.scope == "sensitivity" and method.prunes:
+        if method.block_rates is not None:
+            raise UserError("method.scope=sensitivity says how much each block loses, so method.block_rates must be null.")
+        if scored is None:
+            raise UserError(
+                f"method.scope=sensitivity needs method.calibration_batches, which method={method.name} has not; set another "
+                "scope."
+            )
     if criterion is not None:
         criterion.check(config.with_method(method))

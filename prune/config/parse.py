@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +48,24 @@ def check_place(outputs: object, name: object) -> None:
 
 
 def _absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    result = _copied(config)
-    for section, key in (("", "outputs"), ("dataset", "root"), ("model", "pretrained"), ("recipe.distillation", "teacher")):
-        place: Any = result
-        for part in filter(None, section.split(".")):
-            place = place.get(part) if isinstance(place, dict) else None
+    result: dict[str, Any] = deepcopy(dict(config))
+    for place, key in _paths(result):
         given = place.get(key) if isinstance(place, dict) else None
-        if isinstance(given, str) and (key != "teacher" or is_path(given)):
+        if isinstance(given, str) and (key != "teacher" or is_path(given)) and (key != "counts" or given):
             place[key] = str(Path(given).expanduser().absolute())
     return result
 
 
-def _copied(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+def _paths(config: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """Where a path may stand: a section, as far as it is what it should be, and the key."""
+    yield config, "outputs"
+    for section, key in (("dataset", "root"), ("model", "pretrained"), ("method", "counts")):
+        yield config.get(section), key
+    method, recipe = config.get("method"), config.get("recipe")
+    yield (recipe.get("distillation") if isinstance(recipe, dict) else None), "teacher"
+    phases = method.get("phases") if isinstance(method, dict) else None
+    for phase in phases if isinstance(phases, list) else ():
+        yield (phase.get("method") if isinstance(phase, dict) else None), "counts"
 
 
 def problems(config: Mapping[str, Any], details: Iterable[ErrorDetails]) -> list[str]:

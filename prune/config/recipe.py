@@ -56,3 +56,19 @@ class RecipeConfig(ImageRecipe):
     """How a state trains beyond its optimiser and the data set's own augmentation. All off by default."""
 
     distillation: DistillationOptions = DistillationOptions()
+
+    @property
+    def words(self) -> str:
+        """What is on, for labels: `mixup 0.8 + cutmix 1 + randaugment 2×27 + erasing 0.25`; `none` where nothing is."""
+        mix, taught = self.mix, self.distillation
+        mixed = [f"{name} {alpha:g}" for name, alpha in (("mixup", mix.mixup), ("cutmix", mix.cutmix)) if alpha and mix.on]
+        both = len(mixed) == 2
+        rates = [f"prob {mix.prob:g}"] * (bool(mixed) and mix.prob < 1)
+        rates += [f"switch {mix.switch_prob:g}"] * (both and mix.switch_prob != 0.5)
+        parts = [
+            " + ".join(mixed) + (f" ({', '.join(rates)})" if rates else ""),
+            f"randaugment {self.randaugment.ops}×{self.randaugment.magnitude}" if self.randaugment.on else "",
+            f"erasing {self.erasing.prob:g}" if self.erasing.on else "",
+            f"{taught.kind} teacher {taught.teacher} ({taught.weight:g}, T {taught.temperature:g})" if taught.on else "",
+        ]
+        return " + ".join(filter(None, parts)) or "none"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from prune.architectures.base import Architecture, ModelOptions, make_architecture
+from prune.architectures.group import Structure
 from prune.base.errors import UserError
 from prune.base.registries import ARCHITECTURES, DATASETS, METHODS
 from prune.base.registry import Registry
@@ -15,7 +16,8 @@ from prune.config.hardware import HardwareConfig
 from prune.config.optim import OptimConfig
 from prune.config.recipe import RecipeConfig
 from prune.data.options import DatasetOptions
-from prune.pruning.budget import StateBudget, budgets
+from prune.pruning.budget import StateBudget
+from prune.pruning.budgets import budgets
 from prune.pruning.options import CommonOptions
 from prune.pruning.schedule import ScheduleOptions
 
@@ -23,7 +25,9 @@ from prune.pruning.schedule import ScheduleOptions
 class CheckpointConfig(Section):
     """What is kept on disk, and how often."""
 
-    every_seconds: float = Field(0.0, ge=0, description="least time between two saves of last.pt; 0: each epoch")
+    every_seconds: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="least time between two saves of last.pt; auto: so that they take 2 % of it; 0: each epoch"
+    )
     keep: Literal["all", "last", "best"] = Field(
         "all", description="all: each state's final and best; best: each state's best; last: the newest state's only"
     )
@@ -59,6 +63,9 @@ def _options_of(section: str) -> Any:
     return BeforeValidator(pick)
 
 
+CONTROLS = ("random", "reinit", "scratch")
+"""The controls of a run (see `prune.sweep.controls`)."""
+
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 """What a sweep may be called: the name of a folder, of no other than its own."""
 
@@ -69,7 +76,11 @@ class RunConfig(Section):
     name: str = Field("main", pattern=f"^{NAME}$", description="the sweep: its folder under `outputs`")
     outputs: str = Field("outputs", description="folder of all sweeps")
     seed: int = Field(0, ge=0, description="of weights, data order, augmentation and dropout")
+    controls: list[Literal["random", "reinit", "scratch"]] | None = Field(
+        None, min_length=1, description="start these controls of the sweep's finished runs (experiment=controls)"
+    )
     plan: bool = Field(False, description="only show what would run")
+    share_dense: bool = Field(True, description="train state 0 once for all runs of the sweep that have the same one")
     dataset: Annotated[SerializeAsAny[DatasetOptions], _options_of("dataset")]
     model: Annotated[SerializeAsAny[ModelOptions], _options_of("model")]
     method: Annotated[SerializeAsAny[CommonOptions], _options_of("method")]
@@ -97,10 +108,13 @@ class RunConfig(Section):
         """Epochs of all states before a state; with the number of states, those of the whole run."""
         return sum(self.epochs_of(earlier) for earlier in range(state))
 
-    def budgets(self) -> list[StateBudget]:
+    def budgets(self, structure: Structure | None = None) -> list[StateBudget]:
         """What each state may keep.
+
+        Args:
+            structure: of the dense model, where the data has told more of it than the configuration does.
 
         Raises:
             UserError: for kinds that the model does not have, and floors that do not fit.
         """
-        return budgets(self.schedule, self.method, self.architecture().structure)
+        return budgets(self.schedule, self.method, structure or self.architecture().structure)

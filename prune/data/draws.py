@@ -105,11 +105,11 @@ def upload(batches: Sequence[Draws], device: torch.device) -> Iterator[Draws]:
     if not batches:
         return
     tensors = [field.name for field in fields(batches[0]) if isinstance(getattr(batches[0], field.name), Tensor)]
-    there: dict[str, Any] = {name: _send(torch.stack([getattr(batch, name) for batch in batches]), device) for name in tensors}
+    there: dict[str, Any] = {name: send(torch.stack([getattr(batch, name) for batch in batches]), device) for name in tensors}
     for step, batch in enumerate(batches):
         yield replace(batch, **{name: values[step] for name, values in there.items()})
 
 
-def _send(values: Tensor, device: torch.device) -> Tensor:
+def send(values: Tensor, device: torch.device) -> Tensor:
     """A copy from pinned memory does not hold the host up; torch keeps that memory until the copy is done."""
     return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

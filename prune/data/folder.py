@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prune.base.errors import UserError
 from prune.base.text import printable
@@ -26,7 +26,20 @@ class ImageFolderOptions(DatasetOptions):
     root: str = Field(description="folder with train/ and test/ or val/")
     channels: Literal[1, 3] = Field(3, description="1: grey; 3: RGB")
     val_fraction: float = Field(0.1, gt=0, lt=1, description="share split off train/ where a part is missing")
+    resident: Literal["auto"] | bool = Field(
+        "auto", description="decode all images once and keep them on the device; auto: where they fit, uncropped"
+    )
+    resident_limit_gb: float = Field(4.0, gt=0, le=1e6, description="auto: decoded images of at most so much")
     augment: FolderAugment = FolderAugment()
+
+    @model_validator(mode="after")
+    def _cropped_images_stream(self) -> ImageFolderOptions:
+        if self.resident is True and self.augment.crop_scale < 1:
+            raise UserError(
+                f"dataset.resident=true keeps images of one size, and dataset.augment.crop_scale={self.augment.crop_scale:g} "
+                "crops them before they are resized; set crop_scale to 1, or resident to false."
+            )
+        return self
 
     @property
     def root_counts(self) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from prune.base.errors import UserError
 from prune.base.seeding import generator
 from prune.data.base import SPLITS, DataFacts, Splits
-from prune.data.draws import BatchDraws, RecipeDraws, draw_batch, upload
+from prune.data.draws import BatchDraws, RecipeDraws, draw_batch, send, upload
 from prune.data.erasing import erase
 from prune.data.mixing import MixedLabels, mix_images
 from prune.data.options import Augment
@@ -157,8 +157,8 @@ class ResidentLoader(Loader):
         ]
 
     def _plain(self, split: str, batches: list[Tensor]) -> Iterator[Batch]:
-        for batch in batches:
-            index = batch.to(self.device)
+        indices = send(torch.cat(batches), self.device)  # once for all: each copy by itself would be waited for
+        for index in indices.split([len(batch) for batch in batches]):
             # index_select copies whole images; indexing with a tensor goes pixel by pixel.
             images = self._images[split].index_select(0, index)
             yield self._normalise(images), self._labels[split].index_select(0, index)

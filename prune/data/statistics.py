@@ -21,21 +21,39 @@ def data_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> Da
     """The facts stored at `path`, or computed and stored there at first start.
 
     Raises:
-        UserError: if the content has changed since the first start, or an image cannot be decoded (it is named).
+        UserError: as `known_facts` and `new_facts`.
+    """
+    return known_facts(path, dataset, splits) or new_facts(path, dataset, splits, workers)
+
+
+def known_facts(path: Path, dataset: Dataset, splits: Splits) -> DataFacts | None:
+    """The facts stored at `path`; None at first start.
+
+    Raises:
+        UserError: if the content has changed since the first start.
+    """
+    stored = _stored(path)
+    if stored is not None and stored.fingerprint != dataset.fingerprint():
+        raise UserError(
+            f"dataset.root={dataset.options.root} has changed since this run began"
+            f"{_other_classes(stored.classes, splits.classes)}; restore its files, or set another name."
+        )
+    return stored
+
+
+def new_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> DataFacts:
+    """Compute the facts and store them at `path`. Of a folder the same images are looked at, decoded already or not.
+
+    Raises:
+        UserError: naming an image that cannot be decoded.
     """
     fingerprint = dataset.fingerprint()
-    stored = _stored(path)
-    if stored is not None:
-        if stored.fingerprint != fingerprint:
-            raise UserError(
-                f"dataset.root={dataset.options.root} has changed since this run began"
-                f"{_other_classes(stored.classes, splits.classes)}; restore its files, or set another name."
-            )
-        return stored
-    if isinstance(splits.train, ArraySplit):
+    if not isinstance(splits.train, ArraySplit):
+        mean, std = _file_moments(splits, dataset.options, workers)
+    elif fingerprint is None:
         mean, std = _moments([splits.train.images])
     else:
-        mean, std = _file_moments(splits, dataset.options, workers)
+        mean, std = _moments([splits.train.images[_evenly(len(splits.train), CHECKED_IMAGES)]])
     facts = DataFacts(mean, std, splits.classes, fingerprint)
     write_json(path, asdict(facts))
     return facts

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -41,12 +41,32 @@ class Outcome:
     signals: frozenset[signal.Signals] = frozenset()
 
 
-def run_cell(config: RunConfig, epoch_ended: Callable[[], None] | None = None) -> Outcome:
-    """Run one cell to its end, from wherever it stands. Never raises for what goes wrong in the run itself.
+@dataclass(frozen=True)
+class Task:
+    """What is to be done of a cell.
 
-    Args:
+    Attributes:
+        points: rewind points that other cells of the sweep want of the state 0 that they share with it.
+        dense_only: only state 0; the rest is for another job, for which the run is queued again.
         epoch_ended: called after each epoch, once its line is on disk.
     """
+
+    points: Sequence[str] = ()
+    dense_only: bool = False
+    epoch_ended: Callable[[], None] | None = None
+
+    @property
+    def states(self) -> int | None:
+        return 1 if self.dense_only else None
+
+    @property
+    def done(self) -> str:
+        """The run's status when all has been done."""
+        return "queued" if self.dense_only else "done"
+
+
+def run_cell(config: RunConfig, task: Task = Task()) -> Outcome:
+    """Run one cell to its end, from wherever it stands. Never raises for what goes wrong in the run itself."""
     directory = run_directory(config)
     try:
         directory.check()
@@ -55,7 +75,7 @@ def run_cell(config: RunConfig, epoch_ended: Callable[[], None] | None = None) -
             return Outcome(directory, "already done")
         _make(directory)
         with RunLock(directory.lock) as lock, log_file(directory.log), Stop() as stop:
-            return _run_locked(config, directory, lock, stop, epoch_ended)
+            return _run_locked(config, directory, lock, stop, task)
     except UserError as error:  # before the lock was ours: nothing may be written here
         return Outcome(directory, "failed", str(error))
     except OSError as error:
@@ -71,15 +91,13 @@ def _make(directory: RunDirectory) -> None:
         raise UserError(f"outputs: {directory.path} cannot be written ({error.strerror}).") from None
 
 
-def _run_locked(
-    config: RunConfig, directory: RunDirectory, lock: RunLock, stop: Stop, epoch_ended: Callable[[], None] | None
-) -> Outcome:
+def _run_locked(config: RunConfig, directory: RunDirectory, lock: RunLock, stop: Stop, task: Task) -> Outcome:
     status = StatusFile(directory.status)
     error, trace = None, None
     try:
         directory.write_config(config.model_dump(mode="json"))
-        _execute(config, directory, lock, status, stop, epoch_ended)
-        status.update(status="done")
+        _execute(config, directory, lock, status, stop, task)
+        status.update(status=task.done)
         word: Ending = "done"
     except Preempted as signal_name:
         log.warning("stopped by %s; saved. The same command goes on from here.", signal_name)
@@ -94,7 +112,8 @@ def _run_locked(
         # The sentence is shown once, at the end; a traceback is for the log alone.
         log.error("%s", error, exc_info=problem if trace else None, extra=FILE_ONLY)
     if word != "done":
-        _record(status, word, error, trace)
+        # What failed in state 0 alone is tried again by the job that is queued for the whole run.
+        _record(status, task.done if word == "failed" and task.dense_only else word, error, trace)
     return Outcome(directory, word, error, frozenset(stop.received))
 
 
@@ -104,7 +123,7 @@ def _execute(
     lock: RunLock,
     status: StatusFile,
     stop: Stop,
-    epoch_ended: Callable[[], None] | None,
+    task: Task,
 ) -> None:
     set_cublas_workspace()
     # Here begins what needs torch.
@@ -113,23 +132,28 @@ def _execute(
     from prune.engine.job import prepare
     from prune.engine.recover import find_progress
     from prune.engine.run import Run
+    from prune.engine.sharing import Sharing
     from prune.engine.tracker import make_tracker
     from prune.engine.watch import Watcher
 
     log.info("run directory: %s", directory.path)
     with ExitStack() as stack:
-        stack.enter_context(Heartbeat(lock.beat, status.update))
+        sharing = stack.enter_context(Sharing(config, directory.path.name, task.points))
+        stack.enter_context(Heartbeat(lock.beat, sharing.beat, status.update))
         stack.enter_context(telling(partial(flag, status)))
         progress = find_progress(config, directory)
-        threads = threads_for(config, status, progress.threads)
-        status.start(about_this_start(config, status, threads))
-        job = prepare(config, directory, stop, threads, progress.files)
+        sharing.begin(progress, status, stop)
+        found = sharing.found
+        threads = threads_for(config, status, found.threads if found else progress.threads)
+        sharing.start = about_this_start(config, status, threads, found.start if found else None)
+        status.start(sharing.start)
+        job = prepare(config, directory, stop, threads, progress.files, sharing)
         stack.callback(job.loader.close)
         tracker = make_tracker(config, directory)
-        watcher = stack.enter_context(Watcher(job, status, tracker, epoch_ended))
+        watcher = stack.enter_context(Watcher(job, status, tracker, task.epoch_ended))
         outcome = "failed"
         try:
-            Run(job, watcher, progress).execute()
+            Run(job, watcher, progress).execute(task.states)
             outcome = "done"
         except Preempted:
             outcome = "preempted"

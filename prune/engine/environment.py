@@ -38,8 +38,14 @@ FLAGGED = {
 """What each start says of itself that may change a number in its last digits → what a message calls it."""
 
 
-def about_this_start(config: RunConfig, status: StatusFile, threads: int) -> dict[str, Any]:
-    """Version, commit, torch, device, precision, threads and plug-ins of this start. What changed since the last is flagged."""
+def about_this_start(
+    config: RunConfig, status: StatusFile, threads: int, dense: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Version, commit, torch, device, precision, threads and plug-ins of this start. What changed since the last is flagged.
+
+    Args:
+        dense: what the start said that trained state 0, where the run takes it over from another.
+    """
     import torch
 
     device = choose_device(config.hardware.device)
@@ -55,7 +61,7 @@ def about_this_start(config: RunConfig, status: StatusFile, threads: int) -> dic
         "world_size": 1,
         "plugins": plugins_of(config),
     }
-    before = status.starts[-1] if status.starts else about
+    before = dense or (status.starts[-1] if status.starts else about)
     for key, name in FLAGGED.items():
         if key in before and before[key] != about[key]:
             flag(status, f"{name} changed from {before[key]} to {about[key]}: results may differ in the last digits")

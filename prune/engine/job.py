@@ -18,11 +18,13 @@ from prune.data.loading import Loader
 from prune.engine.device import use_device
 from prune.engine.loaders import load_data
 from prune.engine.method import Method
+from prune.engine.sharing import Sharing
 from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.engine.teacher import Teachers
 from prune.pruning.budget import StateBudget
 from prune.pruning.keepset import KeepSet
+from prune.rundir.counts import budgets_of
 from prune.rundir.digests import Digests
 from prune.rundir.directory import RunDirectory
 from prune.rundir.pretrained import check_weights
@@ -46,10 +48,11 @@ class Job:
     method: Method
     teachers: Teachers
     budgets: list[StateBudget]
+    sharing: Sharing
 
     def state(self, index: int, model: nn.Module, alive: KeepSet, forward: Any = None) -> PruningState:
         """State `index` with a model, its units and, if it was compiled already, the compiled model."""
-        return PruningState(
+        state = PruningState(
             index,
             model,
             alive,
@@ -62,14 +65,24 @@ class Job:
             teacher=self.teachers.of(index),
             forward=forward,
         )
+        state.check_stop = self.stop.check
+        return state
 
 
-def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int, files: dict[str, str] | None = None) -> Job:
+def prepare(
+    config: RunConfig,
+    directory: RunDirectory,
+    stop: Stop,
+    threads: int,
+    files: dict[str, str] | None = None,
+    sharing: Sharing | None = None,
+) -> Job:
     """Build the job.
 
     Args:
         threads: CPU threads to compute with; results depend on it.
         files: the digests of what the run has written so far, to which the job adds (see `Digests`).
+        sharing: the run's part in the sweep's shared dense state, if it has one.
 
     Raises:
         UserError: for a device that is not there, data that is missing or broken, or keys that do not fit the data.
@@ -83,6 +96,8 @@ def prepare(config: RunConfig, directory: RunDirectory, stop: Stop, threads: int
     method.prepare(loader.steps_per_epoch)
     architecture = config.architecture(len(facts.classes))
     log.info("device: %s, %d CPU threads, %s", device, threads, config.optim.precision)
+    budgets = budgets_of(config, directory, architecture.structure, verify=True)
     digests = Digests(directory, {} if files is None else files)
     teachers = Teachers(config, directory, facts, device)
-    return Job(config, directory, digests, stop, device, architecture, facts, loader, method, teachers, config.budgets())
+    fixed = (config, directory, digests, stop, device, architecture, facts, loader, method, teachers, budgets)
+    return Job(*fixed, sharing or Sharing())

@@ -12,9 +12,10 @@ from prune.base.errors import UserError
 from prune.base.registries import DATASETS
 from prune.config.describe import show
 from prune.config.schema import RunConfig
-from prune.data.base import ArraySplit, DataFacts, Splits
+from prune.data.base import ArraySplit, DataFacts, FileSplit, Splits
 from prune.data.loading import Loader, ResidentLoader
-from prune.data.statistics import data_facts
+from prune.data.statistics import known_facts, new_facts
+from prune.rundir.directory import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +28,19 @@ def load_data(config: RunConfig, facts_file: Path, device: torch.device) -> tupl
     """
     dataset = DATASETS.load(config.dataset.name)(config.dataset)
     splits = dataset.load()
-    facts = data_facts(facts_file, dataset, splits, config.hardware.workers)
+    facts = known_facts(facts_file, dataset, splits)
+    if isinstance(splits.train, FileSplit):
+        from prune.data.resident import is_resident, resident
+
+        if is_resident(dataset.options, splits):
+            splits = resident(dataset, splits, cache_folder(config.outputs))
+    if facts is None:
+        facts = new_facts(facts_file, dataset, splits, config.hardware.workers)
     _check_data(config, splits, len(facts.classes))
     batch, seed = config.optim.batch_size, config.seed
     sizes = " / ".join(str(len(splits.of(name))) for name in ("train", "val", "test"))
-    log.info("data: %s, %s images (train / val / test), %d classes", config.dataset.name, sizes, len(facts.classes))
+    where = "resident" if isinstance(splits.train, ArraySplit) else "streamed"
+    log.info("data: %s, %s images (train / val / test), %d classes, %s", config.dataset.name, sizes, len(facts.classes), where)
     if isinstance(splits.train, ArraySplit):
         return ResidentLoader(splits, facts, batch, seed, device, config.dataset.augment, config.recipe), facts
     from prune.data.streaming import StreamingLoader

@@ -55,6 +55,11 @@ class Method:
         """Whether the method adds a term to the loss; its steps are then computed by the library's own modules alone."""
         return type(self).loss_term is not Method.loss_term
 
+    @property
+    def shares_state_0(self) -> bool:
+        """Whether its state 0 is that of all methods: nothing of it acts there."""
+        return not (self.changes_state_0 or self.has_loss_term)
+
     def prepare(self, steps_per_epoch: int) -> None:
         """Checks when the job starts, before any training, now that the number of steps is known."""
 

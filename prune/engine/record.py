@@ -11,7 +11,7 @@ from prune.base.errors import UserError
 OF_THE_LOOP = (
     "state", "rate", "rates", "kept", "groups", "parameters", "macs", "best_epoch", "val_accuracy_best", "val_accuracy_final",
     "test_accuracy_best", "test_accuracy_final", "test_top5_best", "test_top5_final", "epochs_since_rewind",
-    "training_flops", "seconds",
+    "training_flops", "seconds", "sensitivity",
 )  # fmt: skip
 """Keys that the loop itself writes when the state ends."""
 

@@ -44,7 +44,7 @@ def find_progress(config: RunConfig, directory: RunDirectory) -> Progress:
 
 def _restore_facts(directory: RunDirectory, progress: Progress) -> None:
     """What was found at first start is as last.pt says. Without one nothing is known, and will be found again."""
-    for path in (directory.data, directory.weights):
+    for path in directory.facts:
         known = progress.facts.get(path.name)
         if known is None:
             path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import logging
 import time
 
 from prune.architectures.build import build_model, restore_model
+from prune.architectures.group import MEASURED
 from prune.base.errors import UserError
 from prune.base.files import read_json
 from prune.engine import memory
@@ -65,20 +66,25 @@ def _first_state(job: Job, progress: Progress) -> PruningState:
     state = job.state(0, model, KeepSet.dense(job.architecture.structure))
     if "init" in job.config.method.rewind_points:
         state.rewind_points.write("init", state.tensors())
+    if "init" in job.sharing.others:
+        job.sharing.keep("init", state.tensors())
     return state
 
 
-def capture_rewind_point(state: PruningState, epoch: int) -> None:
-    """Write the point `epoch:K` when epoch K of state 0 has just finished, if the method may rewind to it."""
+def capture_rewind_point(job: Job, state: PruningState, epoch: int) -> None:
+    """Write the point `epoch:K` when epoch K of state 0 has just finished, if this run or one that shares it wants it."""
     if state.index == 0:
-        for point in state.config.method.rewind_points:
+        for point in job.config.method.rewind_points:
             if rewind_epoch(point) == epoch:
                 state.rewind_points.write(point, state.tensors())
+        for point in job.sharing.others:
+            if rewind_epoch(point) == epoch:
+                job.sharing.keep(point, state.tensors())
 
 
 def remember_facts(directory: RunDirectory, progress: Progress) -> None:
     """Have the checkpoint hold what was found at first start."""
-    progress.facts = {path.name: read_json(path) for path in (directory.data, directory.weights) if path.exists()}
+    progress.facts = {path.name: read_json(path) for path in directory.facts if path.exists()}
 
 
 def _ensure_rewind_points(job: Job, state: PruningState) -> None:
@@ -99,11 +105,14 @@ def _ensure_rewind_points(job: Job, state: PruningState) -> None:
 
 def _announce(state: PruningState) -> None:
     """Say what the state keeps: counted, since a joint ranking's numbers by kind follow from the scores."""
-    kept = state.structure.by_kind((state.alive if state.marked is None else state.marked).counts())
+    counts, budget = (state.alive if state.marked is None else state.marked).counts(), state.budget
+    kept = state.structure.by_kind(counts)
+    left = state.structure.size(budget.measure, counts) / state.structure.size(budget.measure)
     log.info(
-        "state %d: rate %.3f, keeps %s%s",
+        "state %d: rate %.3f%s, keeps %s%s",
         state.index,
-        state.budget.rate,
+        budget.rate,
+        "" if budget.limit is None else f" of all {MEASURED[budget.measure]}, {100 * left:.2f} % stay",
         " and ".join(f"{units} of {state.structure.units(kind)} {kind}" for kind, units in kept.items()),
         "" if state.marked is None else "; the others are marked until their removal",
     )

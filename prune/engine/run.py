@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from functools import partial
@@ -11,19 +12,24 @@ import torch
 from torch import Tensor
 
 from prune.base.errors import Preempted, TrainingFailed
-from prune.base.files import append_jsonl
+from prune.base.files import append_jsonl, write_jsonl
 from prune.engine import memory
+from prune.engine.adopt import adopt, why_not
 from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.job import Job
 from prune.engine.method import Method
 from prune.engine.restart import begin_state, capture_rewind_point, remember_facts
+from prune.engine.saver import Saver
 from prune.engine.state import PruningState
 from prune.engine.state_line import Tested, check_finite, state_line
 from prune.engine.watch import Watcher
-from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_last, save_state
+from prune.rundir.checkpoint import Progress, outdated, remove, resume_facts, save_state
+from prune.rundir.counts import remember_counts
 from prune.rundir.digests import write_checksums
 from prune.rundir.manifest import describe_state
 from prune.rundir.predictions import save_predictions
+
+log = logging.getLogger(__name__)
 
 
 class Run:
@@ -37,25 +43,42 @@ class Run:
 
     def __init__(self, job: Job, watcher: Watcher, progress: Progress):
         self.job, self.watcher, self.progress = job, watcher, progress
-        self._saved = time.monotonic()
+        self.saver = Saver(job.directory, job.config.checkpoint.every_seconds, job.device)
 
-    def execute(self) -> None:
-        """Run to the end.
+    def execute(self, states: int | None = None) -> None:
+        """Run to the end, or until so many states are finished.
 
         Raises:
             Preempted: after saving, if the run was asked to stop.
             TrainingFailed: if a loss or a weight is not finite; the last good checkpoint stays.
         """
         self.watcher.begin(self.progress)
+        self.take_over()
         if not self.progress.begun:
             self.write_first()
         state: PruningState | None = None
-        while self.progress.state < self.job.config.schedule.states:
-            self.job.stop.check()
-            state = begin_state(self.job, self.progress, state)
-            self.train(state)
-            self.finish(state)
-        write_checksums(self.job.directory, self.progress.files)
+        end = self.job.config.schedule.states if states is None else states
+        with self.saver:
+            while self.progress.state < end:
+                self.job.stop.check()
+                state = begin_state(self.job, self.progress, state)
+                self.train(state)
+                self.finish(state)
+        if self.progress.state == self.job.config.schedule.states:
+            write_checksums(self.job.directory, self.progress.files)
+
+    def take_over(self) -> None:
+        """State 0 may be there already, trained by another run of the sweep."""
+        job, found = self.job, self.job.sharing.found
+        if found is not None and (why := why_not(job, found)) is not None:
+            job.sharing.decline(why)
+        elif found is not None:
+            remember_counts(job.config, job.directory, job.architecture.structure)
+            adopt(job, self.progress, found)
+            self.write()
+            write_jsonl(job.directory.metrics, self.progress.metrics)
+            write_jsonl(job.directory.states, self.progress.states)
+            self.watcher.adopted(self.progress)
 
     def train(self, state: PruningState) -> None:
         """The state's epochs, from the one in progress on."""
@@ -70,7 +93,7 @@ class Run:
             if method.can_be_best(state, epoch):
                 state.keep_if_best(epoch)
             check_finite(state.tensors(), state)
-            capture_rewind_point(state, epoch)
+            capture_rewind_point(self.job, state, epoch)
             state.seconds += time.monotonic() - began
             self.position(state, epoch + 1, 0, None)
             self.save()
@@ -87,6 +110,7 @@ class Run:
         def done(count: int) -> None:
             state.training_flops += flops
             self.watcher.step(count)
+            self.saver.check()
             if self.job.stop.requested is not None:
                 sums.seconds = before + time.monotonic() - began
                 self.leave(state, epoch, count, sums)
@@ -137,6 +161,7 @@ class Run:
             state.keep_if_best(None)
         job.method.of(state.index).end_state(state)
         assert state.best is not None
+        self.saver.wait()
         final = {name: tensor.clone() for name, tensor in state.tensors().items()}
         check_finite(final, state)
         tested = self.test(state, final)
@@ -149,6 +174,8 @@ class Run:
         self.progress.state, self.progress.epoch, self.progress.step = state.index + 1, 0, 0
         self.progress.alive, self.progress.model, self.progress.live = state.alive.to_lists(), final, None
         self.progress.run_memory = remembered
+        if state.index == 0:
+            self.share(state)
         old = outdated(job.directory, state.index, job.config.checkpoint.keep, job.teachers.own)
         for path in old:
             job.digests.forget(path)
@@ -156,6 +183,14 @@ class Run:
         append_jsonl(job.directory.states, line)
         remove(old)
         self.watcher.state(line, job.directory.state(state.index))
+
+    def share(self, state: PruningState) -> None:
+        """State 0 is finished: runs that have the same may take it over. Before it is saved, so that a kill loses nothing."""
+        if state.run_memory or len(state.record):
+            method = self.job.method.of(0).options.name
+            log.warning("method.name=%s acts in state 0 and should declare `changes_state_0`; state 0 is not shared", method)
+            return
+        self.job.sharing.publish(self.job.digests, self.progress)
 
     def test(self, state: PruningState, final: dict[str, Tensor]) -> Tested:
         """The state's best and final model, whose tensors are `final`, on test; and what the best one predicts."""
@@ -194,20 +229,21 @@ class Run:
         progress.live = {**state.dump(), "sums": None if sums is None else vars(sums)}
 
     def save(self) -> None:
-        """Write last.pt, unless `checkpoint.every_seconds` says that it is too soon."""
-        spacing = self.job.config.checkpoint.every_seconds
-        if self.job.stop.requested is not None or time.monotonic() - self._saved >= spacing:
+        """At an epoch's end: write last.pt, unless `checkpoint.every_seconds` says that it is too soon."""
+        if self.job.stop.requested is not None:
             self.write()
+        elif self.saver.due():
+            self.saver.save(self.progress)
 
     def write_first(self) -> None:
         """The run begins: from now on last.pt says what was found in the data and how many threads there were."""
         self.progress.threads = torch.get_num_threads()
+        remember_counts(self.job.config, self.job.directory, self.job.architecture.structure)
         remember_facts(self.job.directory, self.progress)
         self.write()
 
     def write(self) -> None:
-        save_last(self.job.directory, self.progress)
-        self._saved = time.monotonic()
+        self.saver.write(self.progress)
 
     def leave(self, state: PruningState, epoch: int, step: int, sums: EpochSums) -> None:
         """Asked to stop: save the exact position within the epoch, and raise `Preempted`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,9 +28,13 @@ from prune.pruning.criteria.base import Scoring
 from prune.pruning.keepset import KeepSet
 from prune.pruning.options import ScoredOptions
 from prune.pruning.penalty import UnitPenalty
-from prune.pruning.ranking import Scores, check_scores, rank_joint, rank_separate
+from prune.pruning.ranking import Scores, check_scores, choose
+from prune.pruning.sensitivity import Curve
+from prune.pruning.silencing import sensitivities
 from prune.pruning.slices import slice_tensors
 from prune.rundir.rewind import RewindPoints
+
+log = logging.getLogger(__name__)
 
 
 class PruningState(Training):
@@ -42,6 +48,8 @@ class PruningState(Training):
         budget: what this state may keep.
         marked: the keep set that will remain once the marked units are removed; None when none are marked.
         record: this state's own columns of states.jsonl.
+        sensitivity: how the loss grows with what each group loses; None where that was not measured.
+        check_stop: raises if the run was asked to stop; what takes long calls it.
         memory: plain values and tensors of the method's own that last as long as the state.
         run_memory: those that last as long as the run.
         seconds: of this state so far: pruning, training and evaluation.
@@ -85,6 +93,8 @@ class PruningState(Training):
         self.seconds = 0.0
         self.epochs_since_rewind = 0
         self.training_flops = 0
+        self.sensitivity: dict[str, Curve] | None = None
+        self.check_stop: Callable[[], None] = lambda: None
         self._penalty: UnitPenalty | None = None
         self._marked_norm = 0.0
 
@@ -93,7 +103,8 @@ class PruningState(Training):
     def score(self) -> Scores:
         """Score the alive units by `method.criterion`: group → one number a unit, in the order of `alive`.
 
-        With `method.pools=joint` the numbers are densities, comparable between kinds.
+        With `method.pools=joint` the numbers are densities, comparable between kinds (not so with `method.scope=sensitivity`,
+        which compares losses).
 
         Raises:
             UserError: if the method's configuration has no criterion, or the criterion gives scores that cannot be ranked.
@@ -104,7 +115,7 @@ class PruningState(Training):
                 f"method.name={method.name} has no key `criterion`: its options must be ScoredOptions to score by one."
             )
         criterion = CRITERIA.load(method.criterion)()
-        rate = criterion.densities if method.pools == "joint" else criterion.scores
+        rate = criterion.densities if method.compares_kinds else criterion.scores
         scores = self.strictly.compute(lambda: rate(self._scoring(method)), undo=self.model.zero_grad)
         check_scores(scores, self.alive, f"method.criterion={method.criterion}")
         return scores
@@ -120,9 +131,9 @@ class PruningState(Training):
         """
         method = self.options
         check_scores(scores, self.alive, f"method.name={method.name}")
-        if method.pools == "joint":
-            return rank_joint(scores, self.alive, self.structure, self.budget)
-        return rank_separate(scores, self.alive, self.structure, self.budget, method.scope)
+        if method.scope == "sensitivity" and self.budget.pruned and self.budget.quotas is None:
+            self.sensitivity = self._measure_sensitivity(scores)
+        return choose(scores, self.alive, self.structure, self.budget, method.pools, self.sensitivity)
 
     def remove(self, keep: KeepSet) -> None:
         """Make the model compact: only the units of `keep` remain. The optimiser's state, if any, is sliced, not reset."""
@@ -208,6 +219,7 @@ class PruningState(Training):
             "marked": None if self.marked is None else self.marked.to_lists(),
             "marked_norm": self._marked_norm,
             "record": dict(self.record),
+            "sensitivity": self.sensitivity and {name: curve.to_json() for name, curve in self.sensitivity.items()},
             "memory": memory.pack(self.memory, "state.memory"),
             "run_memory": memory.pack(self.run_memory, "state.run_memory"),
             "best": self.best,
@@ -225,6 +237,8 @@ class PruningState(Training):
         optim.load_state_by_name(self.optimizer, self.model, live["optimizer"])
         self.marked = None if live["marked"] is None else KeepSet.from_lists(live["marked"])
         self._marked_norm, self.record = live["marked_norm"], Record(live["record"])
+        curves = live.get("sensitivity")
+        self.sensitivity = curves and {name: Curve.from_json(curve) for name, curve in curves.items()}
         self.memory = memory.unpack(live["memory"], self.device)
         self.run_memory = memory.unpack(live["run_memory"], self.device)
         self.val_accuracy, self.val_loss, self.seconds = live["val_accuracy"], live["val_loss"], live["seconds"]
@@ -232,6 +246,12 @@ class PruningState(Training):
         self.best = live["best"]
         if self.best is not None:
             self.best["tensors"] = {name: tensor.to(self.device) for name, tensor in self.best["tensors"].items()}
+
+    def _measure_sensitivity(self, scores: Scores) -> dict[str, Curve]:
+        method = self.options
+        assert isinstance(method, ScoredOptions)  # as config.checks has made sure
+        log.info("state %d: measuring what each block's units are worth, on %d batches", self.index, method.calibration_batches)
+        return sensitivities(self._scoring(method), scores, self.alive, self.budget, self.check_stop)
 
     def _scoring(self, method: ScoredOptions) -> Scoring:
         def logits(images: torch.Tensor) -> torch.Tensor:
@@ -247,6 +267,7 @@ class PruningState(Training):
             kinds=method.kinds(self.structure),
             batches=lambda: self.loader.calibration(self.index, method.calibration_batches),
             generator=generator(self.config.seed, "criterion", self.index),
+            measure=self.budget.measure,
         )
 
     def _marking(self) -> UnitPenalty:

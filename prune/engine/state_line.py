@@ -29,8 +29,9 @@ def state_line(state: PruningState, tested: Tested) -> dict[str, Any]:
     return {
         "state": state.index,
         "rate": state.budget.rate,
-        "rates": state.budget.rates,
+        "rates": state.budget.rates if state.budget.measure == "units" else {},
         **state.sizes(),
+        **({} if state.sensitivity is None else {"sensitivity": {n: c.to_json() for n, c in state.sensitivity.items()}}),
         **state.record.columns(),
         "best_epoch": state.best["epoch"],
         "val_accuracy_best": state.best["val_accuracy"],

@@ -48,8 +48,22 @@ class Watcher:
 
     def begin(self, progress: Progress) -> None:
         self.status.update(
-            state=progress.state, epoch=progress.epoch, epochs_done=len(progress.metrics), epochs_total=self.total
+            state=progress.state,
+            epoch=progress.epoch,
+            epochs_done=len(progress.metrics),
+            epochs_total=self.total,
+            dense=progress.facts.get(self.job.directory.dense.name),
         )
+
+    def adopted(self, progress: Progress) -> None:
+        """State 0 was taken over: its lines are told as if they had just been trained, but not logged one by one."""
+        folder = self.job.directory.state(0)
+        for line in progress.metrics:
+            self.tracker.epoch(line)
+        self.begin(progress)
+        (line,) = progress.states
+        self.status.update(test_accuracy=line["test_accuracy_best"], val_accuracy=progress.metrics[-1]["val_accuracy"])
+        self.tracker.state(line, folder)
 
     def epoch_begins(self, state: PruningState, epoch: int) -> None:
         label = f"state {state.index}/{len(self.job.budgets) - 1} epoch {epoch + 1}/{state.epochs}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +74,10 @@ class PhasesOptions(CommonOptions):
     def parts(self) -> tuple[MethodOptions, ...]:
         return tuple(phase.method for phase in self.phases)
 
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        changed = tuple(phase.model_copy(update={"method": change(phase.method)}) for phase in self.phases)
+        return self.model_copy(update={"phases": changed})
+
     def in_state(self, state: int) -> MethodOptions:
         return self.parts[self.phase_of(state)]
 
@@ -100,6 +104,8 @@ class Phases(Method):
                 f"method.phases: {last.method.name} takes over at state {last.from_state}, which never comes; "
                 f"schedule.states={config.schedule.states} end with state {config.schedule.states - 1}."
             )
+        if len({part.counts for part in options.parts if part.prunes}) > 1:
+            raise UserError("method.phases: counts must be the same in all phases that prune, since what is gone stays gone.")
         for number, part in enumerate(options.parts):
             method: type[Method] = METHODS.load(part.name)
             if number and method.changes_state_0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -21,10 +22,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CEILING = "method.penalty.ceiling"
+
 
 class RSSTOptions(ScoredOptions):
     ramp: float = Field(0.75, gt=0, le=1, description="share of a state's steps over which λ grows")
     penalty: PenaltyOptions = PenaltyOptions()
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """How λ grows over a state: for so many steps, then held until the epoch after which the marked units go."""
+
+    steps: int
+    removal_epoch: int
+
+    @classmethod
+    def of(cls, share: float, epochs: int, steps_per_epoch: int) -> Ramp:
+        """Of a state of so many epochs, over this share of its steps."""
+        steps = max(1, round(share * epochs * steps_per_epoch))
+        boundary = -(-steps // steps_per_epoch)
+        if share < 1:
+            # At least one epoch must end after the removal, so a ramp into the last epoch is cut to the one before.
+            boundary = min(boundary, epochs - 1)
+            steps = min(steps, boundary * steps_per_epoch)
+        return cls(steps, boundary - 1)
 
 
 class RSST(Method):
@@ -34,15 +56,17 @@ class RSST(Method):
         super().__init__(config, options)
         self.schedule = options.penalty
         self.ceiling = 0.0 if self.schedule.ceiling == "auto" else self.schedule.ceiling
-        self.steps_per_epoch = self.ramp_steps = self.removal_epoch = 0
+        self.ramps: dict[int, Ramp] = {}  # by the epochs of a state
 
     @classmethod
     def check(cls, config: RunConfig, options: RSSTOptions) -> None:
-        if options.ramp < 1 and config.schedule.epochs < 2:
-            raise UserError(
-                f"method.ramp={options.ramp:g} with schedule.epochs={config.schedule.epochs} leaves no epoch to recover in; "
-                "set method.ramp=1 or schedule.epochs to at least 2."
-            )
+        for key in ("epochs", "epochs_last"):
+            epochs = getattr(config.schedule, key)
+            if options.ramp < 1 and epochs is not None and epochs < 2:
+                raise UserError(
+                    f"method.ramp={options.ramp:g} with schedule.{key}={epochs} leaves no epoch to recover in; "
+                    f"set method.ramp=1 or schedule.{key} to at least 2."
+                )
 
     @classmethod
     def macs_per_epoch(cls, config: RunConfig, options: RSSTOptions, sizes: Sequence[int]) -> list[int]:
@@ -55,37 +79,42 @@ class RSST(Method):
         return result
 
     def prepare(self, steps_per_epoch: int) -> None:
-        """Fix the ramp and the removal; simulate one marked weight and refuse a penalty that would blow it up."""
-        epochs, ramp = self.config.schedule.epochs, self.options.ramp
-        self.steps_per_epoch = steps_per_epoch
-        self.ramp_steps = max(1, round(ramp * epochs * steps_per_epoch))
-        boundary = -(-self.ramp_steps // steps_per_epoch)
-        if ramp < 1:
-            # At least one epoch must end after the removal, so a ramp into the last epoch is cut to the one before.
-            boundary = min(boundary, epochs - 1)
-            self.ramp_steps = min(self.ramp_steps, boundary * steps_per_epoch)
-        self.removal_epoch = boundary - 1
-        self._check_penalty(boundary * steps_per_epoch)
-
-    def _check_penalty(self, steps: int) -> None:
-        optim, key = self.config.optim, "method.penalty.ceiling"
-        total = self.config.schedule.epochs * self.steps_per_epoch
-        warmup = round(optim.warmup_epochs * self.steps_per_epoch)
-        growths = [self._growth(step) for step in range(steps)]
-        lrs = [learning_rate(optim, step, total, warmup) for step in range(steps)]
-        momentum = optim.momentum if optim.name == "sgd" else None
+        """Fix the ramps and removals; simulate one marked weight and refuse a penalty that would blow it up."""
+        schedule = self.config.schedule
+        lengths = sorted({self.config.epochs_of(state) for state in range(1, schedule.states)})
+        self.ramps = {epochs: Ramp.of(self.options.ramp, epochs, steps_per_epoch) for epochs in lengths}
         if self.schedule.ceiling == "auto":
-            found = smallest_ceiling(growths, lrs, momentum)
-            if found is None:
-                raise UserError(
-                    f"{key}=auto: no ceiling brings a weight near zero in {steps} penalised steps at optim.lr={optim.lr:g}; "
-                    "raise method.ramp, schedule.epochs or optim.lr."
-                )
-            self.ceiling = found
-            log.info("%s=auto: %g suffices over %d penalised steps", key, found, steps)
-            return
-        if self.ceiling == 0:
-            return
+            self.ceiling = max(self._smallest_ceiling(epochs, steps_per_epoch) for epochs in lengths)
+        if self.ceiling:
+            for epochs in lengths:
+                self._check_penalty(epochs, steps_per_epoch)
+
+    def _penalised(self, epochs: int, steps_per_epoch: int) -> tuple[list[float], list[float]]:
+        """λ / ceiling and the learning rate at each penalised step of a state of so many epochs."""
+        optim, ramp = self.config.optim, self.ramps[epochs]
+        steps = range((ramp.removal_epoch + 1) * steps_per_epoch)
+        total, warmup = epochs * steps_per_epoch, round(optim.warmup_epochs * steps_per_epoch)
+        return [self._growth(step, ramp) for step in steps], [learning_rate(optim, step, total, warmup) for step in steps]
+
+    @property
+    def _momentum(self) -> float | None:
+        return self.config.optim.momentum if self.config.optim.name == "sgd" else None
+
+    def _smallest_ceiling(self, epochs: int, steps_per_epoch: int) -> float:
+        """What `ceiling=auto` takes for a state of so many epochs."""
+        growths, lrs = self._penalised(epochs, steps_per_epoch)
+        found = smallest_ceiling(growths, lrs, self._momentum)
+        if found is None:
+            raise UserError(
+                f"{CEILING}=auto: no ceiling brings a weight near zero in {len(lrs)} penalised steps at "
+                f"optim.lr={self.config.optim.lr:g}; raise method.ramp, schedule.epochs or optim.lr."
+            )
+        log.info("%s=auto: %g suffices over %d penalised steps", CEILING, found, len(lrs))
+        return found
+
+    def _check_penalty(self, epochs: int, steps_per_epoch: int) -> None:
+        optim, momentum = self.config.optim, self._momentum
+        growths, lrs = self._penalised(epochs, steps_per_epoch)
         decay = simulate(growths, lrs, self.ceiling, momentum)
         if not decay.stable(decoupled=momentum is None):
             effect = (
@@ -94,14 +123,15 @@ class RSST(Method):
                 else f"a penalised weight would grow to {decay.largest:.3g} times its size"
             )
             raise UserError(
-                f"{key}={self.ceiling:g} is unstable at optim.lr={optim.lr:g}: {effect}; lower one of them or set {key}=auto."
+                f"{CEILING}={self.ceiling:g} is unstable at optim.lr={optim.lr:g}: {effect}; lower one of them or set "
+                f"{CEILING}=auto."
             )
         if decay.final > NEAR_ZERO:
             found = smallest_ceiling(growths, lrs, momentum)
             advice = f"the smallest that suffices is {found:g}" if found else "no ceiling suffices; train longer states"
             log.warning(
                 "%s=%g leaves marked weights at %.3g of their size when they are removed; %s.",
-                key, self.ceiling, decay.final, advice,
+                CEILING, self.ceiling, decay.final, advice,
             )  # fmt: skip
 
     def prune(self, state: PruningState) -> None:
@@ -116,7 +146,7 @@ class RSST(Method):
             state.penalise(strength)
 
     def end_epoch(self, state: PruningState, epoch: int) -> None:
-        if epoch != self.removal_epoch or state.marked is None:
+        if state.marked is None or epoch != self.ramps[state.epochs].removal_epoch:
             return
         state.record["marked_norm_ratio"] = state.marked_norm_ratio()
         state.record["val_accuracy_before_removal"] = state.val_accuracy  # the epoch has just been evaluated
@@ -125,16 +155,15 @@ class RSST(Method):
 
     def can_be_best(self, state: PruningState, epoch: int) -> bool:
         # With ramp 1 the removal is the last thing in the state, and the model just after it is the best and the final one.
-        last = self.config.epochs_of(state.index) - 1
-        return state.index == 0 or epoch > self.removal_epoch or epoch == last
+        return state.index == 0 or epoch > self.ramps[state.epochs].removal_epoch or epoch == state.epochs - 1
 
     def penalty(self, state: PruningState, step: int) -> float | None:
         if state.marked is None:
             return None
-        return self.ceiling * self._growth(step)
+        return self.ceiling * self._growth(step, self.ramps[state.epochs])
 
-    def _growth(self, step: int) -> float:
-        return growth(self.schedule.schedule, self.schedule.exponents, step, self.ramp_steps)
+    def _growth(self, step: int, ramp: Ramp) -> float:
+        return growth(self.schedule.schedule, self.schedule.exponents, step, ramp.steps)
 
 
 def _epochs_until_removal(ramp: float, epochs: int) -> int:

@@ -1,14 +1,12 @@
-"""How many units of each kind stay in each state: rates, floors and their checks. No torch."""
+"""What one state may keep. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from prune.architectures.group import Structure
-from prune.base.errors import UserError
-from prune.pruning.options import CommonOptions, MethodOptions
-from prune.pruning.schedule import ScheduleOptions, number_kept
+from prune.architectures.group import Measure, Structure
+from prune.pruning.schedule import number_kept
 
 
 @dataclass(frozen=True)
@@ -16,9 +14,10 @@ class KindBudget:
     """One kind of unit in one state.
 
     Attributes:
-        rate: p_s, of this kind.
+        rate: p_s, of this kind; 0 for one that is left alone.
         units: of the dense model.
-        kept: how many stay.
+        kept: how many stay. Where a budget measures parameters or MACs: about how many; exact where all units of a kind cost
+            the same, and each kind has a list of removals of its own.
         floor: how many each block keeps at least.
     """
 
@@ -34,11 +33,26 @@ class KindBudget:
 
 @dataclass(frozen=True)
 class StateBudget:
-    """What state s may keep. `rate` is p_s of `schedule.target` (or of `schedule.rates`)."""
+    """What state s may keep.
+
+    Attributes:
+        rate: p_s of `schedule.target` (or of `schedule.rates`).
+        kinds: what each kind may keep.
+        fillback: share of the units to go that stays after all.
+        measure: what the rate is a fraction of: units of each kind, or the whole model's parameters or MACs.
+        limit: parameters or MACs that the whole model may have; None where the rate is one of units.
+        shares: kind → a weight for each of its groups, where a kind's units go in proportion to these; None where the scores
+            of all blocks are compared.
+        quotas: group → how many of its units stay, where that is settled beforehand and scores say only which ones; else None.
+    """
 
     rate: float
     kinds: Mapping[str, KindBudget]
     fillback: float = 0.0
+    measure: Measure = "units"
+    limit: int | None = None
+    shares: Mapping[str, Sequence[float]] | None = None
+    quotas: Mapping[str, int] | None = None
 
     @property
     def rates(self) -> dict[str, float]:
@@ -50,72 +64,12 @@ class StateBudget:
         """Kind → units that stay."""
         return {kind: budget.kept for kind, budget in self.kinds.items()}
 
+    @property
+    def pruned(self) -> tuple[str, ...]:
+        """The kinds that lose units."""
+        return tuple(kind for kind, budget in self.kinds.items() if budget.rate > 0)
 
-def budgets(schedule: ScheduleOptions, method: CommonOptions, structure: Structure) -> list[StateBudget]:
-    """The budget of every state, of one method or of several that take turns.
-
-    Raises:
-        UserError: as `of_one_method`.
-    """
-    alone = {id(part): of_one_method(schedule, part, structure) for part in method.parts}
-    result: list[StateBudget] = []
-    for state in range(schedule.states):
-        budget = alone[id(method.in_state(state))][state]
-        result.append(_within(budget, result[-1]) if result else budget)
-    return result
-
-
-def _within(budget: StateBudget, before: StateBudget) -> StateBudget:
-    """What is gone stays gone when a method takes over that would keep more, or leaves a kind alone."""
-    kinds = {}
-    for kind, of_kind in budget.kinds.items():
-        earlier = before.kinds[kind]
-        kept, rate = min(of_kind.kept, earlier.kept), max(of_kind.rate, earlier.rate)
-        kinds[kind] = replace(of_kind, rate=rate, kept=kept)
-    return replace(budget, rate=max(budget.rate, before.rate), kinds=kinds)
-
-
-def of_one_method(schedule: ScheduleOptions, method: MethodOptions, structure: Structure) -> list[StateBudget]:
-    """The budget of every state if one method acts in all.
-
-    Raises:
-        UserError: for kinds that the model does not have, or if an explicit `method.min_per_block` does not fit what a state
-            keeps.
-    """
-    for key, named in (("method.targets", method.kinds(structure)), ("schedule.targets", tuple(schedule.targets or ()))):
-        unknown = [kind for kind in named if kind not in structure.kinds]
-        if unknown:
-            raise UserError(
-                f"{key} names {', '.join(unknown)}, which this model does not have; it has {', '.join(structure.kinds)}."
-            )
-    nothing = [0.0] * schedule.states
-    overall = schedule.curve() if method.prunes else nothing
-    pruned = method.kinds(structure) if method.prunes else ()
-    idle = [kind for kind in schedule.targets or () if method.prunes and kind not in pruned]
-    if idle:
-        raise UserError(f"schedule.targets names {', '.join(idle)}, which method.targets leaves alone; change one of them.")
-    by_kind = {kind: schedule.curve(kind) if kind in pruned else nothing for kind in structure.kinds}
-    return [
-        StateBudget(
-            rate=overall[state],
-            kinds={kind: _budget(kind, state, rates[state], method, structure) for kind, rates in by_kind.items()},
-            fillback=method.fillback,
-        )
-        for state in range(schedule.states)
-    ]
-
-
-def _budget(kind: str, state: int, rate: float, method: MethodOptions, structure: Structure) -> KindBudget:
-    sizes, wanted = [group.count for group in structure.of(kind)], method.min_per_block
-    units = sum(sizes)
-    kept = number_kept(rate, units, method.fillback)
-    if wanted == "auto":
-        return KindBudget(rate, units, kept, floor=1 if kept >= len(sizes) else 0)
-    if wanted > min(sizes) or wanted * len(sizes) > kept:
-        width = str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
-        blocks = "1 block" if len(sizes) == 1 else f"{len(sizes)} blocks"
-        raise UserError(
-            f"method.min_per_block={wanted} does not fit: state {state} keeps {kept} {kind} in {blocks} of {width}; lower "
-            "method.min_per_block or schedule.target."
-        )
-    return KindBudget(rate, units, kept, floor=wanted)
+    def macs(self, structure: Structure) -> int:
+        """Multiply-accumulates of one image of what stays: exact with `quotas`, or where the numbers kept are exact and all
+        units of a kind cost the same."""
+        return structure.usual_macs(self.kept) if self.quotas is None else structure.macs(self.quotas)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -11,6 +12,9 @@ from prune.architectures.group import Structure
 from prune.base.registries import CRITERIA
 from prune.base.section import Section
 from prune.pruning.schedule import ScheduleOptions
+
+BlockRates = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
+"""Relative rates, one a block."""
 
 
 class CommonOptions(Section):
@@ -21,6 +25,10 @@ class CommonOptions(Section):
     @property
     def parts(self) -> tuple[MethodOptions, ...]:
         """The options of the methods that take turns; of a method that acts in all states, its own."""
+        raise NotImplementedError
+
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        """The same with each of `parts` changed."""
         raise NotImplementedError
 
     def in_state(self, state: int) -> MethodOptions:
@@ -45,7 +53,12 @@ class CommonOptions(Section):
 class MethodOptions(CommonOptions):
     """Keys that all pruning methods share; a method adds its own in a subclass, of this class or of `ScoredOptions`."""
 
-    scope: Literal["global", "layer"] = Field("global", description="rank all blocks in one list, or each by itself")
+    scope: Literal["global", "layer", "sensitivity"] = Field(
+        "global", description="who decides how much each block loses: one list of all scores, its width, or the loss without it"
+    )
+    block_rates: BlockRates | dict[str, BlockRates] | None = Field(
+        None, description="relative rates by block, or by kind and block, scaled to meet the state's rate; null: scope decides"
+    )
     pools: Literal["separate", "joint"] = Field("separate", description="rank each kind of unit by itself, or all together")
     targets: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field(
         "all", description="which kinds of unit are pruned"
@@ -54,6 +67,11 @@ class MethodOptions(CommonOptions):
         "auto", description="units of each kind every block keeps at least"
     )
     rewind: str = Field("none", description="init | epoch:K | reinit | none: where the kept weights return to in each state")
+    counts: str | None = Field(
+        None,
+        min_length=1,
+        description="a finished run, or a sweep's folder: each group keeps as many units as it did; null: none",
+    )
 
     @field_validator("rewind")
     @classmethod
@@ -65,6 +83,9 @@ class MethodOptions(CommonOptions):
     @property
     def parts(self) -> tuple[MethodOptions, ...]:
         return (self,)
+
+    def with_parts(self, change: Callable[[MethodOptions], MethodOptions]) -> CommonOptions:
+        return change(self)
 
     def in_state(self, state: int) -> MethodOptions:
         return self
@@ -81,6 +102,11 @@ class MethodOptions(CommonOptions):
     def fillback(self) -> float:
         """Share of the units that would go and are kept as well (Refill+)."""
         return 0.0
+
+    @property
+    def compares_kinds(self) -> bool:
+        """Whether scores of different kinds are compared, so that they must be densities."""
+        return self.pools == "joint" and self.scope != "sensitivity"
 
     def kinds(self, structure: Structure) -> tuple[str, ...]:
         """The kinds of unit that `targets` names, in the structure's order; those that it does not have come last."""
@@ -106,3 +132,9 @@ class ScoredOptions(MethodOptions):
 def rewind_epoch(point: str) -> int | None:
     """K of `epoch:K`, else None."""
     return int(point.removeprefix("epoch:")) if point.startswith("epoch:") else None
+
+
+def rewind_name(point: str) -> str:
+    """How a rewind point is called in the name of its file: `init`, `epoch-003`."""
+    epoch = rewind_epoch(point)
+    return point if epoch is None else f"epoch-{epoch:03d}"

@@ -1,4 +1,4 @@
-"""How many units of a kind each block keeps, where that is fixed by the blocks' sizes alone. No torch."""
+"""Several lists that lose units in turn, in proportion to their weights. No torch."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def spread(kept: int, sizes: Sequence[int], floor: int = 0, alive: Sequence[int] | None = None) -> list[int]:
-    """Spread `kept` units over blocks of `sizes` units in proportion, at least `floor` in each.
+def in_turn(weights: Sequence[float], gone: Sequence[int], available: Sequence[int]) -> np.ndarray:
+    """Several lists (of a kind's blocks, or of all kinds) lose one unit after another, in proportion to their weights.
 
-    Highest averages with the divisors 1, 3, 5, … (Sainte-Laguë 1910), the floors first, ties to the first block. Unlike
-    rounding it never takes a unit from a block when one more is kept. Blocks of equal size get kept // B units each, and one
-    more in the first kept mod B.
+    The k-th unit that list i loses, k = 1, 2, … counted from the start of the run, goes at (k - ½)/weights[i]: highest averages
+    with the divisors 1, 3, 5, … (Sainte-Laguë 1910). Of equals the last list loses first. Every beginning of the order is in
+    proportion, and a longer one only adds to it, so keep sets that follow it are nested.
 
     Args:
-        alive: units that each block still has (default: all). None is given more, so keep sets stay nested also where the
-            floor has fallen since.
+        weights: what a list loses is in proportion to it; one of 0 loses nothing.
+        gone: units that each list has lost already.
+        available: units that it may still lose.
+
+    Returns:
+        int64: the number of the list that loses its next unit, turn by turn, until all have lost what they may.
     """
-    blocks = np.repeat(np.arange(len(sizes)), sizes)
-    nth = np.concatenate([np.arange(size) for size in sizes]) if len(sizes) else np.arange(0)
-    claims = np.where(nth < floor, np.inf, np.asarray(sizes)[blocks] / (2 * nth + 1))
-    claims[nth >= np.asarray(sizes if alive is None else alive)[blocks]] = -np.inf
-    first = np.argsort(-claims, kind="stable")[:kept]
-    return np.bincount(blocks[first], minlength=len(sizes)).tolist()
+    lists = np.repeat(np.arange(len(weights)), [n if weight > 0 else 0 for n, weight in zip(available, weights, strict=True)])
+    if not len(lists):
+        return lists
+    first = np.searchsorted(lists, lists)
+    nth = np.arange(len(lists)) - first + np.asarray(gone)[lists]
+    return lists[np.lexsort((-lists, (nth + 0.5) / np.asarray(weights, dtype=float)[lists]))]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from prune.architectures.group import Structure
 from prune.base.errors import UserError
-from prune.pruning.budget import KindBudget, StateBudget
+from prune.pruning.budget import StateBudget
 from prune.pruning.keepset import KeepSet
-from prune.pruning.quotas import spread
+from prune.pruning.removals import Counts, Order, by_shares, shortest, spend, without
+from prune.pruning.sensitivity import Curves, by_loss, first_of
 
 Scores = Mapping[str, Tensor]
 """Group → one non-negative number for each alive unit, in the order of the keep set's indices."""
@@ -39,57 +42,78 @@ def check_scores(scores: Scores, alive: KeepSet, who: str) -> None:
         raise UserError(f"{who} gave scores for {unknown[0]}, which is no group of the model.")
 
 
-def rank_separate(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget, scope: str) -> KeepSet:
-    """Keep the best units of each kind, every kind by itself.
+def choose(
+    scores: Scores,
+    alive: KeepSet,
+    structure: Structure,
+    budget: StateBudget,
+    pools: str = "separate",
+    losses: Curves | None = None,
+) -> KeepSet:
+    """The units that stay: as many of each group as the budget allows it, those that score best.
+
+    All ways of saying how many go through the same: an order in which groups lose a unit, of which the budget takes the
+    beginning. Within a group the lowest score goes first; among equals the smaller index stays.
 
     Args:
-        scores: of the alive units.
+        scores: of the alive units; densities with `joint` pools.
         alive: the keep set to choose from; the result is a subset of it.
-        budget: how many of each kind stay, and each block's floor.
-        scope: `global` ranks a kind's units of all blocks in one list; `layer` ranks within each block, which keeps its
-            share of the kind's units (see `spread`).
-
-    Returns:
-        Exactly the numbers of the budget. Among equal scores the smaller (block, index) stays.
+        budget: how much stays, and each block's floor.
+        pools: `separate` or `joint`, where neither quotas nor shares decide.
+        losses: how the loss grows with what each group loses, where that decides how much each does; scores are then compared
+            within groups alone.
     """
-    kept: dict[str, Tensor] = {}
-    for kind in structure.kinds:
-        groups, of_kind = structure.of(kind), budget.kinds[kind]
-        blocks = [scores[group.name] for group in groups]
-        if scope == "global":
-            stay = _best_of_all(blocks, of_kind)
-        else:
-            sizes, left = [group.count for group in groups], [len(alive[group.name]) for group in groups]
-            stay = _best_of_each(blocks, spread(of_kind.kept, sizes, of_kind.floor, left))
-        kept |= {group.name: alive[group.name][mask] for group, mask in zip(groups, stay, strict=True)}
-    return KeepSet({group.name: kept[group.name] for group in structure.groups})
+    places = {name: place_in_block(scores[name]) for name in alive}
+    quotas = _quotas(_Ranked(scores, places, structure, budget), alive.counts(), pools, losses)
+    return KeepSet({name: units[places[name] < quotas[name]] for name, units in alive.items()})
 
 
-def rank_joint(densities: Scores, alive: KeepSet, structure: Structure, budget: StateBudget) -> KeepSet:
-    """Rank the units of all kinds in one list by density (score per parameter) and remove the longest prefix that fits.
+@dataclass(frozen=True)
+class _Ranked:
+    """Scores, and each unit's place within its block."""
 
-    The list begins with the smallest density; the budget, in parameters, is what `rank_separate` would remove at these rates
-    since the start, times (1 - fillback). Each block's best units up to the floors are not in the list. Among equal
-    densities the smaller (kind, block, index) stays.
-    """
-    groups = [group for kind in structure.kinds for group in structure.of(kind)]
-    allowed = joint_budget(budget, structure) - (structure.parameters() - structure.parameters(alive.counts()))
+    scores: Scores
+    places: Mapping[str, Tensor]
+    structure: Structure
+    budget: StateBudget
 
-    scores = [densities[group.name] for group in groups]
-    floors = [budget.kinds[group.kind].floor for group in groups]
-    protected = torch.cat([_place_in_block(block) < floor for block, floor in zip(scores, floors, strict=True)])
-    costs = torch.cat(
-        [torch.full((len(block),), group.parameters, dtype=torch.int64) for block, group in zip(scores, groups, strict=True)]
-    )
-    # From the first to go to the last: the reverse of "best first, smaller (kind, block, index) first".
-    order = torch.sort(torch.cat(scores), descending=True, stable=True).indices.flip(0)
-    order = order[~protected[order]]
-    spent = costs[order].cumsum(0)
-    removed = order[: int(torch.searchsorted(spent, int(max(allowed, 0)), right=True))]
-    stay = torch.ones(len(costs), dtype=torch.bool)
-    stay[removed] = False
-    masks = dict(zip((group.name for group in groups), stay.split([len(block) for block in scores]), strict=True))
-    return KeepSet({group.name: alive[group.name][masks[group.name]] for group in structure.groups})
+    def order(self, kinds: Sequence[str]) -> Order:
+        """The groups of some kinds as their units go: the lowest score of all first; each block's best, up to its floor, never.
+
+        Among equal scores the larger (kind, block, index) goes first.
+        """
+        groups = [group for kind in kinds for group in self.structure.of(kind)]
+        protected = torch.cat([self.places[group.name] < self.budget.kinds[group.kind].floor for group in groups])
+        best_first = torch.sort(torch.cat([self.scores[group.name] for group in groups]), descending=True, stable=True).indices
+        # The reverse of "best first, among equals the smaller (kind, block, index) first".
+        worst_first = best_first.flip(0)
+        numbers = {group.name: number for number, group in enumerate(self.structure.groups)}
+        owners = np.repeat([numbers[group.name] for group in groups], [len(self.scores[group.name]) for group in groups])
+        return owners[worst_first[~protected[worst_first]].numpy()]
+
+
+def _quotas(ranked: _Ranked, counts: Counts, pools: str, losses: Curves | None) -> Counts:
+    """Group → how many of its units stay."""
+    budget, structure = ranked.budget, ranked.structure
+    if budget.quotas is not None:
+        return budget.quotas
+    if budget.shares is not None:
+        return by_shares(budget, counts, structure)
+    if losses is not None:
+        return first_of(by_loss(losses, structure, budget.measure), pools, budget, counts, structure)
+    if pools == "separate":
+        return spend({kind: ranked.order([kind]) for kind in budget.pruned}, budget, counts, structure)
+    order = ranked.order(structure.kinds)
+    if budget.limit is not None:
+        return without(shortest(order, budget, counts, structure), counts, structure)
+    return without(_affordable(order, joint_budget(budget, structure), counts, structure), counts, structure)
+
+
+def _affordable(order: Order, allowed: int, counts: Counts, structure: Structure) -> Order:
+    """The longest beginning of an order whose parameters, with those that are gone, are no more than allowed."""
+    costs = np.array([group.parameters for group in structure.groups])[order]
+    gone = structure.parameters() - structure.parameters(counts)
+    return order[: int(np.searchsorted(costs.cumsum(), max(allowed - gone, 0), side="right"))]
 
 
 def joint_budget(budget: StateBudget, structure: Structure) -> int:
@@ -102,23 +126,9 @@ def joint_budget(budget: StateBudget, structure: Structure) -> int:
     return int(parameters * (1 - budget.fillback) + 1e-6)
 
 
-def _place_in_block(scores: Tensor) -> Tensor:
+def place_in_block(scores: Tensor) -> Tensor:
     """Each unit's place within its block, 0 for the best; equal scores in the order of their index."""
     order = torch.sort(scores, descending=True, stable=True).indices
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order))
     return place
-
-
-def _best_of_all(blocks: Sequence[Tensor], budget: KindBudget) -> tuple[Tensor, ...]:
-    protected = torch.cat([_place_in_block(block) < budget.floor for block in blocks])
-    order = torch.sort(torch.cat(list(blocks)), descending=True, stable=True).indices
-    # A stable sort by "protected or not" puts the floors first and leaves the order by score within each half.
-    order = order[torch.sort((~protected[order]).to(torch.uint8), stable=True).indices]
-    stay = torch.zeros(len(order), dtype=torch.bool)
-    stay[order[: budget.kept]] = True
-    return stay.split([len(block) for block in blocks])
-
-
-def _best_of_each(blocks: Sequence[Tensor], quotas: Sequence[int]) -> tuple[Tensor, ...]:
-    return tuple(_place_in_block(block) < quota for block, quota in zip(blocks, quotas, strict=True))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from prune.architectures.group import Measure
 from prune.base.errors import UserError
 from prune.base.section import Section
 
@@ -64,10 +65,14 @@ class ScheduleOptions(Section):
     states: int = Field(ge=2, le=10_000, description="S, state 0 (dense) included")
     epochs: int = Field(ge=1, description="epochs of each state")
     epochs_first: int | None = Field(None, ge=0, description="epochs of state 0; null: as `epochs`")
+    epochs_last: int | None = Field(None, ge=1, description="epochs of the last state; null: as `epochs`")
     target: Rate = Field(description="the last state's rate, for all kinds of unit alike")
     targets: dict[str, Rate] | None = Field(None, description="other targets by kind: {heads: 0.5}")
     shape: Literal["geometric", "linear", "cubic", "constant"] = Field("geometric", description="how the rate grows")
     rates: list[float] | None = Field(None, description="an explicit list that starts at 0; overrides target and shape")
+    measure: Measure = Field(
+        "units", description="what a rate is a fraction of: units of each kind, or the whole model's parameters or MACs"
+    )
 
     @model_validator(mode="after")
     def _check_length(self) -> ScheduleOptions:
@@ -96,10 +101,14 @@ class ScheduleOptions(Section):
 
 def epochs_of(schedule: Mapping[str, Any], state: int) -> int:
     """Epochs that a configuration's `schedule` section, as a file holds it, gives a state."""
-    first = schedule.get("epochs_first")
-    return int(first if state == 0 and first is not None else schedule["epochs"])
+    own = {0: schedule.get("epochs_first"), int(schedule["states"]) - 1: schedule.get("epochs_last")}.get(state)
+    return int(schedule["epochs"] if own is None else own)
 
 
 def epochs_before(schedule: Mapping[str, Any], state: int) -> int:
     """As `ScheduleOptions.epochs_before`, of a configuration's `schedule` section as a file holds it."""
-    return 0 if state == 0 else epochs_of(schedule, 0) + (state - 1) * int(schedule["epochs"])
+    if state == 0:
+        return 0
+    last = int(schedule["states"]) - 1
+    whole = epochs_of(schedule, 0) + (min(state, last) - 1) * int(schedule["epochs"])
+    return whole + (epochs_of(schedule, last) if state > last else 0)

@@ -70,7 +70,7 @@ def _figures(one: Analysed, stored: Stored) -> Iterator[Figure]:
         found = picture(one.run.record.directory, stored, figure)
         if found is not None:
             name = f"analysis-{slug(one.run.record.id)}-state_{one.state:02d}-{found.name}"
-            yield Figure(name, f"{found.title}: {one.label}", found.caption, found.png, found.svg, found.wide)
+            yield Figure(name, f"{found.title}: {one.label}", found.caption, found.png, found.svg, found.wide, light=True)
 
 
 def _missing(study: Study, variants: list[Variant], analysed: list[Analysed]) -> list[str]:

@@ -54,7 +54,7 @@ def baseline_of(study: Study, variant: Variant, baseline: str) -> Variant | None
     Where the baseline is `dense`, the keys of the pruning schedule may differ too, for they change nothing in it. A run that
     rewinds to the same point is preferred to one that does not rewind, and that to one that rewinds elsewhere.
     """
-    if named(variant, baseline):
+    if named(variant, baseline) or variant.control_of is not None:
         return None
     others = [v for v in study.of(variant.dataset) if named(v, baseline)]
     ignored = NO_MATTER_TO_DENSE if baseline == DENSE else ()
@@ -80,15 +80,25 @@ def rewind_of(variant: Variant) -> str:
 def pairs(study: Study, dataset: str, baseline: str) -> list[Pair]:
     """The pairs of a dataset's variants that are compared.
 
-    A pair differs in one respect only: the method (all its keys), or one other key; or it is a variant and its baseline.
+    A pair differs in one respect only: the method (all its keys), or one other key; or it is a variant and its baseline. Of
+    controls each is compared with what it is a control of, and with nothing else.
     """
     found = []
     for first, second in combinations(study.of(dataset), 2):
+        if first.control_of is not None or second.control_of is not None:
+            if is_control(second, first) or is_control(first, second):
+                found.append(Pair(second, first) if is_control(first, second) else Pair(first, second))
+            continue
         if named(first, baseline) and not named(second, baseline):
             first, second = second, first  # differences are what the others gain on the baseline
         if baseline_of(study, first, baseline) is second or distance(first.settings, second.settings) == 1:
             found.append(Pair(first, second))
     return found
+
+
+def is_control(variant: Variant, of: Variant) -> bool:
+    """Whether a variant is a control of another that has the same states."""
+    return variant.control_of == of.label and distance(variant.settings, of.settings) == 1
 
 
 def difference(

@@ -6,15 +6,16 @@ from prune.base.text import ranges
 from prune.report import budgets
 from prune.report.anomalies import REMOVAL_POINTS
 from prune.report.compare import DENSE, named, rewind_of
-from prune.report.findings import MOST_PAIRS, Findings, Result, Verdict
-from prune.report.paired import Paired
+from prune.report.control_sentences import beside_controls, without_controls
+from prune.report.findings import MOST_PAIRS, Findings, Result
 from prune.report.statistics import summarise
 from prune.report.study import Variant
-from prune.report.tables.differences import corrected, unjudged
+from prune.report.tables.differences import corrected
 from prune.report.tables.pruning import change
 from prune.report.tables.size import TOTAL, parameters_by_part, parts_kept
 from prune.report.tables.training import direction, end_of_state, last_epochs
-from prune.report.text import NOTHING, count, mean_std, number, probability, signed
+from prune.report.text import NOTHING, count, mean_std, number
+from prune.report.wording import amount, finding
 
 GAP_POINTS = 20.0
 """A gap between train and validation accuracy (percentage points) worth a sentence."""
@@ -30,12 +31,16 @@ def conclude(findings: Findings, dataset: str) -> list[str]:
     against = [r for r in results if r.of_one_state and findings.baseline_of(r.pair.first) is r.pair.second]
     sentences = [_comparison(findings, result) for result in against if result.pair.first.prunes]
     sentences += [_comparison(findings, result) for result in results if not result.of_one_state]
-    sentences += _others(findings, [r for r in results if r.of_one_state and r not in against])
+    beside = [r for r in results if r.pair.second.control_of is not None]
+    sentences += _others(findings, [r for r in results if r.of_one_state and r not in against and r not in beside])
+    sentences += beside_controls(findings, beside)
     sentences += [corrected(findings)] if results else []
-    sentences += [s for variant in variants for s in _soft_removal(findings, variant)]
+    own = [variant for variant in variants if variant.control_of is None]
+    sentences += [s for variant in own for s in _soft_removal(findings, variant)]
     sentences += _convergence(findings, variants)
-    sentences += [s for variant in variants for s in _overfitting(findings, variant)]
+    sentences += [s for variant in own for s in _overfitting(findings, variant)]
     sentences += _limits(findings, dataset, variants)
+    sentences += without_controls(findings, [v for v in own if v.prunes], beside)
     return sentences
 
 
@@ -65,9 +70,9 @@ def _comparison(findings: Findings, result: Result) -> str:
     """One comparison in words: the state, the mean over states, how each side was trained, and what is doubtful about it."""
     first, second = result.pair.first, result.pair.second
     where = f"{second.label} in the same state" if result.of_one_state else f"state {result.against} of the same runs"
-    text = f"{first.label} in state {result.state}{_size(first, result.state)} against {where}: {_finding(result.at_state)}."
+    text = f"{first.label} in state {result.state}{_size(first, result.state)} against {where}: {finding(result.at_state)}."
     if result.mean is not None:
-        text += f" Mean over states {ranges(result.states)}: {_finding(result.mean, warn=result.at_state.found.n > 1)}."
+        text += f" Mean over states {ranges(result.states)}: {finding(result.mean, warn=result.at_state.found.n > 1)}."
         if all(verdict.beyond_noise for verdict in result.verdicts) and result.mean.found.mean * result.at_state.found.mean < 0:
             text += " The two point in opposite directions: which one is ahead depends on the state."
     text += budgets.sentence(findings, result)
@@ -76,46 +81,8 @@ def _comparison(findings: Findings, result: Result) -> str:
     if marked:
         text += f" An accuracy in state {ranges(marked)} is flagged as an anomaly"
         rest = findings.without_flagged(result.pair, result.state, result.against)
-        text += "." if rest is None else f"; without it: {_amount(rest)} (not judged)."
+        text += "." if rest is None else f"; without it: {amount(rest)} (not judged)."
     return text
-
-
-def _finding(verdict: Verdict, warn: bool = True) -> str:
-    """What a paired difference shows. Only what Holm's p-value supports is called a difference.
-
-    Args:
-        warn: say that the seeds support no conclusion (false where the sentence has said so already).
-    """
-    found = verdict.found
-    if not any(found.differences.values()):
-        return f"identical accuracy in {count(found.n, 'seed')}"
-    if verdict.beyond_noise is None:
-        return _amount(found) + (f", {unjudged(found)}, so no conclusion" if warn else "")
-    evidence = f"{_evidence(found)}, Holm p {_compared(verdict.adjusted)}"
-    if verdict.beyond_noise:
-        return f"{number(abs(found.mean))} points {'higher' if found.mean > 0 else 'lower'} ({evidence})"
-    alone = found.p is not None and found.p <= 0.05
-    doubt = "; by itself the interval excludes zero, among all that this page judges that is not enough" if alone else ""
-    return f"no difference beyond noise ({signed(found.mean)} points, {evidence}{doubt})"
-
-
-def _compared(p: float | None) -> str:
-    """`= 0.012`, `< 0.0001`."""
-    text = probability(p)
-    return text if text.startswith("<") else f"= {text}"
-
-
-def _amount(found: Paired) -> str:
-    """A difference and its interval; of two seeds both differences."""
-    if found.n == 2:
-        return f"{' and '.join(signed(value) for value in found.differences.values())} points"
-    return f"{signed(found.mean)} points" + (f" ({_evidence(found)})" if found.interval else "")
-
-
-def _evidence(found: Paired) -> str:
-    assert found.interval is not None
-    low, high = found.interval
-    return f"95 % interval [{signed(low)}, {signed(high)}], {found.n} paired seeds"
 
 
 def _soft_removal(findings: Findings, variant: Variant) -> list[str]:
@@ -187,7 +154,7 @@ def _overfitting(findings: Findings, variant: Variant) -> list[str]:
 def _limits(findings: Findings, dataset: str, variants: list[Variant]) -> list[str]:
     """What the runs cannot answer."""
     sentences = []
-    pruning = [v for v in variants if v.prunes]
+    pruning = [v for v in variants if v.prunes and v.control_of is None]
     if pruning and not any(named(v, findings.baseline) for v in variants):
         sentences.append(_no_baseline(findings, dataset, pruning))
     sentences += [s for variant in pruning for s in _no_dense_alike(findings, variant)]

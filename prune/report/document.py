@@ -10,7 +10,9 @@ from prune.report.conclusions import conclude
 from prune.report.figures import accuracy as accuracy_figures
 from prune.report.figures import models as model_figures
 from prune.report.figures import pareto as pareto_figures
+from prune.report.figures import sensitivity as sensitivity_figures
 from prune.report.figures import survival as survival_figures
+from prune.report.figures import swept
 from prune.report.figures import training as training_figures
 from prune.report.figures.style import Figure, Style, styled
 from prune.report.findings import Findings
@@ -91,10 +93,11 @@ def _dataset(findings: Findings, style: Style, dataset: str, measured: list[late
 
     variants = findings.study.of(dataset)
     heat_maps = [survival_figures.heat_map(v, slug(f"{dataset} {v.label}")) for v in variants]
+    sensitivity = [sensitivity_figures.curves(v, slug(f"{dataset} {v.label}")) for v in variants]
     parts: list[tuple[str, list[Table | Figure | None]]] = [
         ("Accuracy", [
             table(accuracy.overall), table(differences.leading), table(differences.others),
-            figure(accuracy_figures.by_state), figure(accuracy_figures.by_rate),
+            figure(accuracy_figures.by_state), figure(accuracy_figures.by_rate), figure(swept.by_target),
             table(accuracy.by_state), table(differences.by_state), table(accuracy.every_state),
         ]),
         ("At equal size", [table(equal_size.at_equal_size), figure(model_figures.by_size)]),
@@ -106,7 +109,7 @@ def _dataset(findings: Findings, style: Style, dataset: str, measured: list[late
         ("Pruning", [
             figure(training_figures.recovery), table(pruning.recovery), figure(training_figures.removal),
             figure(training_figures.penalty), table(pruning.removal), table(pruning.penalties),
-            *heat_maps, table(pruning.per_block),
+            *swept.penalties(findings, dataset), *heat_maps, table(pruning.per_block), *sensitivity,
         ]),
         ("Training", [
             figure(training_figures.curves), figure(training_figures.within_states), table(training.curves),

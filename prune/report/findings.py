@@ -94,7 +94,7 @@ class Findings:
         pairs = self.pairs(dataset)
         if len(pairs) <= MOST_PAIRS:
             return pairs
-        with_baseline = [p for p in pairs if self.baseline_of(p.first) is p.second]
+        with_baseline = [p for p in pairs if self.baseline_of(p.first) is p.second or p.second.control_of == p.first.label]
         return with_baseline or [p for p in pairs if self.study.of(dataset)[0] in (p.first, p.second)]
 
     def results(self, dataset: str) -> list[Result]:
@@ -137,7 +137,7 @@ class Findings:
         for variant in self.study.of(dataset):
             itself = compare.Pair(variant, variant)
             state = compare.decisive_state(self.study, itself)
-            if variant.prunes and variant.rewinds and state:
+            if variant.prunes and variant.rewinds and state and variant.control_of is None:
                 change = compare.difference(self.study, itself, state, 0)
                 found += [Result(itself, state, 0, Verdict(change))] if change is not None else []
         return found

@@ -10,8 +10,9 @@ import yaml
 
 from prune.base.errors import UserError
 from prune.base.text import flatten
+from prune.report.controls import control_labels, of_sources
 from prune.report.study import EPOCH_COLUMNS, Run, Study, Variant, recorded_columns, state_columns
-from prune.report.variants import counted, dataset_of, group_key, labels
+from prune.report.variants import counted, dataset_of, group_key
 from prune.rundir.reader import RunRecord, find_runs, read_run, run_folders
 
 
@@ -26,25 +27,25 @@ def load(sweeps: Sequence[Path], baseline: str) -> Study:
         UserError: if a folder holds no runs, or none of them could be read.
     """
     records, unreadable = read_all(sweeps)
-    settings = [counted(record.config) for record in records]
+    settings = of_sources(records, [counted(record.config) for record in records])
     groups: dict[str, list[int]] = {}
     for index, setting in enumerate(settings):
         groups.setdefault(group_key(setting), []).append(index)
     members = list(groups.values())
-    names = labels([settings[indices[0]] for indices in members])
-    named = [(dataset_of(settings[i[0]]), str(settings[i[0]]["method.name"]), name, i)
-             for i, name in zip(members, names, strict=True)]  # fmt: skip
-    named.sort(key=lambda item: (item[0], item[1] != baseline, item[1], item[2]))
+    names = control_labels([settings[indices[0]] for indices in members])
+    named = [(dataset_of(settings[i[0]]), str(settings[i[0]]["method.name"]), name, of, i)
+             for i, (name, of) in zip(members, names, strict=True)]  # fmt: skip
+    named.sort(key=lambda item: (item[0], item[3] is not None, item[1] != baseline, item[1], item[2]))
 
     variants, duplicates, number = [], [], 0
-    for dataset, method, label, indices in named:
+    for dataset, method, label, source, indices in named:
         chosen, doubled = _one_per_seed([records[index] for index in indices])
         duplicates += doubled
         runs = []
         for record in chosen:
             number += 1
             runs.append(Run(f"R{number}", record, settings[indices[0]]))
-        variants.append(Variant(dataset, method, label, settings[indices[0]], tuple(runs)))
+        variants.append(Variant(dataset, method, label, settings[indices[0]], tuple(runs), source))
     return Study(
         sweeps=tuple(sweeps),
         variants=tuple(variants),

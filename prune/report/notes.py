@@ -14,7 +14,8 @@ NOTES = (
     "training together. A run that rewinds is compared with a dense run that rewinds to the same point, where there is one, "
     "and with its own state 0.",
     "Pruned: the share of the units of each kind (or of all parameters) that is gone since the start, as counted. The "
-    "schedule's rate stands beside it where it is something else.",
+    "schedule's rate stands beside it where it is something else; where it is one of the whole model's parameters or MACs it "
+    "says so.",
     "mean ± std: over seeds, sample standard deviation (n − 1). One run has none. “(n = 2)” where fewer runs count than the "
     "configuration has.",
     "Differences are paired by seed and by test image. The interval in brackets is the two-sided 95 % confidence interval of "

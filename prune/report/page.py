@@ -62,7 +62,8 @@ LARGEST_SVG = 100_000
 
 def inline(figure: Figure) -> str:
     """A figure as the address of its own content."""
-    kind, content = ("svg+xml", figure.svg) if len(figure.svg) <= LARGEST_SVG else ("png", compact(figure.png))
+    as_png = figure.light or len(figure.svg) > LARGEST_SVG
+    kind, content = ("png", compact(figure.png)) if as_png else ("svg+xml", figure.svg)
     return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 

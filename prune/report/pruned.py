@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from prune.architectures.group import MEASURED
 from prune.report.findings import Findings
 from prune.report.study import PRUNED_PARAMETERS, Variant, kinds_of, pruned_column
 from prune.report.text import NOTHING, number
 
 
 def by_kind(findings: Findings, variant: Variant, state: int) -> str:
-    """Percent of the units of each kind: `70.0`, or `heads 69.4, neurons 70.0`, and `(scheduled 50.0)` where that differs."""
+    """Percent of the units of each kind: `70.0`, or `heads 69.4, neurons 70.0`, and `(scheduled 50.0)` where that differs.
+
+    Where the rate is one of the whole model's size, that beside it: `heads 61.1, neurons 61.8 (70.0 % of MACs)`.
+    """
     shown = {kind: percent(findings, variant, state, pruned_column(kind)) for kind in kinds_of([variant])}
-    text = _each(shown)
+    text, measure = _each(shown), variant.runs[0].measure
+    if measure != "units":
+        gone = percent(findings, variant, state, f"pruned.{measure}")
+        asked = scheduled(findings, variant, state)
+        counted = f"{gone} % of {MEASURED[measure]}"
+        return f"{text} ({counted if counted == asked else f'{counted}, scheduled {asked}'})"
     off = any(run.off_schedule(state) for run in variant.runs if state in run.lines)
     return f"{text} (scheduled {scheduled(findings, variant, state)})" if off else text
 
@@ -23,8 +32,10 @@ def of_parameters(findings: Findings, variant: Variant, state: int) -> str:
 
 
 def scheduled(findings: Findings, variant: Variant, state: int) -> str:
-    """The schedule's rate in percent, kind by kind where they differ."""
+    """The schedule's rate in percent, kind by kind where they differ; `70.0 % of MACs` where it is one of the whole model."""
     run = next((run for run in variant.runs if state in run.lines), None)
+    if run is not None and run.measure != "units":
+        return f"{number(100 * (run.lines[state].get('rate') or 0.0), 1)} % of {MEASURED[run.measure]}"
     return NOTHING if run is None else _each({kind: number(100 * rate, 1) for kind, rate in run.scheduled(state).items()})
 
 

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 OWN_COLUMNS = ("dataset.name", "method.name")
 """Configuration keys that have a column anyway, under a shorter name."""
 
-NO_COLUMNS = ("groups",)
-"""What states.jsonl has beside what a table can use: the units kept block by block."""
+NO_COLUMNS = ("groups", "sensitivity")
+"""What states.jsonl has beside what a table can use: the units kept, and curves of the loss, block by block."""
 
 
 def results(*paths: str | Path) -> pd.DataFrame:
@@ -31,9 +31,9 @@ def results(*paths: str | Path) -> pd.DataFrame:
 
     Returns:
         Columns `run` (the directory's name), `dataset`, `method`, `seed`, `state`; every column of states.jsonl, with a column
-        for each kind of unit (`kept.heads`, and as fraction of the dense model's `pruned.heads`) and `pruned.parameters`; one
-        column for each configuration key that is not the same in all runs, by its dotted name; and `directory`. What a run
-        does not have is missing (nan or None). Accuracies are in percent, fractions between 0 and 1.
+        for each kind of unit (`kept.heads`, and as fraction of the dense model's `pruned.heads`), `pruned.parameters` and
+        `pruned.macs`; one column for each configuration key that is not the same in all runs, by its dotted name; and
+        `directory`. What a run does not have is missing (nan or None). Accuracies are in percent, fractions between 0 and 1.
 
     Raises:
         UserError: if a folder holds no runs, or none of them can be read.

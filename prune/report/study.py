@@ -38,6 +38,9 @@ ABOUT_COLUMNS = ("run", "dataset", "method", "variant", "seed", "directory", "st
 PRUNED_PARAMETERS = "pruned.parameters"
 """The column of `Study.states` with the fraction of all parameters that is gone."""
 
+PRUNED_MACS = "pruned.macs"
+"""The same of the multiply-accumulates of one image."""
+
 EPOCH_COLUMNS = (
     "lr", "penalty", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "parameters", "seconds", "images_per_second",
 )  # fmt: skip
@@ -87,20 +90,28 @@ class Run:
         return dict(self.lines.get(0, {}).get("kept") or {})
 
     def pruned(self, state: int) -> dict[str, float]:
-        """Column → counted fraction that is gone in a state: of the units of each kind, and of all parameters."""
+        """Column → counted fraction that is gone in a state: of the units of each kind, of all parameters, of all MACs."""
         line = self.lines.get(state, {})
         found = {
             pruned_column(kind): 1 - kept / self.dense_units[kind]
             for kind, kept in (line.get("kept") or {}).items()
             if self.dense_units.get(kind)
         }
-        dense = self.lines.get(0, {}).get("parameters") if self.structure is None else self.structure.parameters()
-        if dense and line.get("parameters") is not None:
-            found[PRUNED_PARAMETERS] = 1 - line["parameters"] / dense
+        for size, column in (("parameters", PRUNED_PARAMETERS), ("macs", PRUNED_MACS)):
+            dense = self.lines.get(0, {}).get(size) if self.structure is None else getattr(self.structure, size)()
+            if dense and line.get(size) is not None:
+                found[column] = 1 - line[size] / dense
         return found
 
+    @property
+    def measure(self) -> str:
+        """What its rates are fractions of: `units` of each kind, or the whole model's `parameters` or `macs`."""
+        return str(self.record.config["schedule"].get("measure", "units"))
+
     def scheduled(self, state: int) -> dict[str, float]:
-        """Kind → the rate that the schedule gives it in a state: 0 for one that is left alone."""
+        """Kind → the rate that the schedule gives it in a state: 0 for one that is left alone. Empty for a rate of size."""
+        if self.measure != "units":
+            return {}
         line = self.lines.get(state, {})
         return line.get("rates") or dict.fromkeys(self.kinds, line.get("rate") or 0.0)
 
@@ -151,13 +162,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs that are seeds of one configuration: a method on a dataset, with everything else equal."""
+    """Runs that are seeds of one configuration: a method on a dataset, with everything else equal.
+
+    Attributes:
+        control_of: the label of the variant whose counts its runs have taken; None where they have taken none, or of others.
+    """
 
     dataset: str
     method: str
     label: str
     settings: Mapping[str, Any]
     runs: tuple[Run, ...]
+    control_of: str | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -212,7 +228,7 @@ def state_columns(variants: Iterable[Variant]) -> tuple[str, ...]:
     """The columns of `Study.states` that hold values: of every run, kept and pruned by kind, and the methods' own."""
     (rate, *others), variants = STATE_COLUMNS, list(variants)
     kinds = kinds_of(variants)
-    pruned = [*map(pruned_column, kinds), PRUNED_PARAMETERS]
+    pruned = [*map(pruned_column, kinds), PRUNED_PARAMETERS, PRUNED_MACS]
     return (rate, *map(kept_column, kinds), *pruned, *others, *recorded_columns(variants))
 
 

@@ -17,11 +17,13 @@ from prune.rundir import identity
 def counted(config: Mapping[str, Any]) -> dict[str, Any]:
     """What can change a run's numbers, its seed aside, as `dotted.key → value`: runs that agree in this are one group.
 
-    The schema fills in defaults, so that a run written before a key existed still groups with the runs after. A
-    configuration that it does not accept (a method of a package that is not installed here, say) is taken as it stands.
+    The schema fills in defaults, so that a run written before a key existed still groups with the runs after. A recipe is one
+    value, in words. A configuration that it does not accept (a method of a package that is not installed here, say) is taken
+    as it stands.
     """
     try:
-        plain = identity.counted(RunConfig.model_validate(dict(config)))
+        parsed = RunConfig.model_validate(dict(config))
+        plain = {**identity.counted(parsed), "recipe": parsed.recipe.words}
     except (UserError, ValidationError):
         plain = {key: value for key, value in config.items() if key not in identity.NOT_COUNTED}
         plain = json.loads(json.dumps(plain, default=str))
@@ -65,9 +67,17 @@ def labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         keys: set[str] = set()
         for dataset in {dataset_of(other) for other in same_method}:
             keys.update(_telling_keys(group, [other for other in same_method if dataset_of(other) == dataset]))
-        shown = [f"{key.removeprefix('method.')}={_short(group.get(key))}" for key in sorted(keys, key=_method_first)]
+        shown = [
+            f"{key.removeprefix('method.')}={_short(group.get(key, identity.ADDED_LATER.get(key)))}"
+            for key in sorted(keys, key=_method_first)
+        ]
         result.append(" · ".join([method, ", ".join(shown)]) if shown else method)
     return result
+
+
+def _value(group: Mapping[str, Any], key: str) -> Any:
+    """A key's value; of one that counts for no identity while at its default, that default."""
+    return group.get(key, identity.ADDED_LATER.get(key))
 
 
 def _telling_keys(group: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -127,7 +137,7 @@ def distance(first: Mapping[str, Any], second: Mapping[str, Any]) -> int:
     return len({_respect(key) for key in differing_keys([first, second])})
 
 
-NO_MATTER_TO_DENSE = ("schedule.target", TARGETS, "schedule.shape", "schedule.rates")
+NO_MATTER_TO_DENSE = ("schedule.target", TARGETS, "schedule.shape", "schedule.rates", "schedule.measure")
 """Keys that change nothing where nothing is pruned."""
 
 

@@ -45,7 +45,7 @@ class Digests:
 
 def write_checksums(directory: RunDirectory, files: Mapping[str, str]) -> None:
     """The run is over: note the digests of its files, lines and facts among them, for who reads it without its last.pt."""
-    others = (directory.metrics, directory.states, directory.data, directory.weights)
+    others = (directory.metrics, directory.states, *directory.facts)
     small = {path.name: sha256(path) for path in others if path.exists()}
     write_json(directory.checksums, {"files": {**files, **small}})
 

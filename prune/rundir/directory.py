@@ -64,6 +64,21 @@ class RunDirectory:
         return self.path / "weights.json"
 
     @property
+    def dense(self) -> Path:
+        """Which shared dense state the run's state 0 was taken from, if it was (see `prune.rundir.dense`)."""
+        return self.path / "dense.json"
+
+    @property
+    def counts(self) -> Path:
+        """The units by group that were taken from another run at first start (see `prune.rundir.counts`)."""
+        return self.path / "counts.json"
+
+    @property
+    def facts(self) -> tuple[Path, ...]:
+        """The small files that say what was found at first start."""
+        return (self.data, self.weights, self.counts, self.dense)
+
+    @property
     def checksums(self) -> Path:
         """The digests of a finished run's files."""
         return self.path / "checksums.json"
@@ -161,6 +176,11 @@ class RunDirectory:
         """Write config.yaml: first the version of the run's files, the run's name, and a checksum of what follows."""
         about = {"format": FORMAT, "run": self.path.name, "sha256": _digest(config)}
         write_text(self.config, yaml.safe_dump({**about, **config}, sort_keys=False))
+
+
+def cache_folder(outputs: str) -> Path:
+    """Where decoded images are kept, for all sweeps below `outputs`. It may be removed while no run begins."""
+    return Path(outputs) / ".cache"
 
 
 def _digest(config: Mapping[str, Any]) -> str:

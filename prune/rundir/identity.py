@@ -14,7 +14,7 @@ from prune.base.registries import DATASETS
 from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 
-NOT_COUNTED = ("name", "outputs", "plan", "hardware", "checkpoint", "logger")
+NOT_COUNTED = ("name", "outputs", "controls", "plan", "share_dense", "hardware", "checkpoint", "logger")
 """Sections and keys that are not meant to change a number; a device or its threads may change last digits (`FLAGGED`)."""
 
 ADDED_LATER: dict[str, Any] = {
@@ -27,6 +27,12 @@ ADDED_LATER: dict[str, Any] = {
     "model.mlp_layer": "mlp",
     "model.pre_norm": False,
     "model.fc_norm": None,
+    "method.counts": None,
+    "method.block_rates": None,
+    "schedule.measure": "units",
+    "schedule.epochs_last": None,
+    "dataset.resident": "auto",
+    "dataset.resident_limit_gb": 4.0,
     "recipe": {},  # of which only what is on is counted
 }
 """Keys that a later version added to the schema → the value that leaves results as they were before.
@@ -44,6 +50,9 @@ def counted(config: RunConfig) -> dict[str, Any]:
         content["dataset"].pop("root", None)
     if isinstance(config.model.pretrained, str):
         content["model"]["pretrained"] = os.path.realpath(config.model.pretrained)
+    for method in _places(content, "method"):
+        if method.get("counts") is not None:
+            method["counts"] = os.path.realpath(method["counts"])
     if config.recipe.distillation.path is not None:
         content["recipe"]["distillation"]["teacher"] = os.path.realpath(config.recipe.distillation.path)
     content["recipe"] = {key: content["recipe"][key] for key, part in config.recipe if part.on}

@@ -30,6 +30,10 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EIN
 """How file systems say that they have no hard links."""
 
 
+class InUse(UserError):
+    """Another process, which lives, holds the lock."""
+
+
 class RunLock:
     """Holds `lock.json` of a run while in use.
 
@@ -38,7 +42,7 @@ class RunLock:
     heartbeat is the file's modification time, and its age is measured with the file system's own clock.
 
     Raises:
-        UserError: on entering, if another process holds the run; it names that process's host and pid.
+        InUse: on entering, if another process holds the run; it names that process's host and pid.
         OSError: on entering, if the folder cannot be written.
     """
 
@@ -66,16 +70,21 @@ class RunLock:
 
     def beat(self) -> None:
         """Renew the heartbeat. A process whose lock was taken over ends here and now: the run is another's to write."""
-        found = _look(self.path, renew=self._content)
-        if found is not None and found.content == self._content:
-            return
-        if found is not None and found.owner is not None:
+        if not self.renew():
             log.error("%s: another process has taken this run over; leaving at once", self.path.parent)
             os._exit(LOST_LOCK)
+
+    def renew(self) -> bool:
+        """Renew the heartbeat; false if another process has taken the lock over."""
+        found = _look(self.path, renew=self._content)
+        if found is not None and found.content == self._content:
+            return True
+        if found is not None and found.owner is not None:
+            return False
         # Somebody removed or damaged it: it is ours all the same.
         if found is not None:
             self.path.unlink(missing_ok=True)
-        _create(self.path, self._content)
+        return _create(self.path, self._content) or self.renew()
 
     def _take(self, path: Path) -> None:
         """Make `path` hold our name, where there is no such file or only a dead process's.
@@ -104,7 +113,7 @@ class RunLock:
     def _refuse_if_alive(self, found: Found) -> None:
         holder = found.owner
         if holder is not None and not _is_dead(found, self.owner):
-            raise UserError(f"{self.path.parent} is in use by {holder.in_words()}, says {found.path}; wait for it or stop it.")
+            raise InUse(f"{self.path.parent} is in use by {holder.in_words()}, says {found.path}; wait for it or stop it.")
 
     def _may_still_write(self, before: Found) -> bool:
         """Whether a process that the scheduler has given up could be running all the same."""

@@ -33,7 +33,12 @@ def save_predictions(digests: Digests, state: int, splits: Mapping[str, Predicte
         arrays[f"{split}_labels"] = np.asarray(found.labels, dtype=np.uint16)
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays)
-    path, data = digests.directory.predictions(state), packed.getvalue()
+    store_predictions(digests, state, packed.getvalue())
+
+
+def store_predictions(digests: Digests, state: int, data: bytes) -> None:
+    """Write the file with this content."""
+    path = digests.directory.predictions(state)
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, lambda file: file.write(data))
     digests.note(path, sha256_of(data))

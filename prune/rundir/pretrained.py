@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prune.base.errors import UserError
 from prune.base.files import read_json_object, sha256, write_json
@@ -25,6 +26,16 @@ def check_weights(config: RunConfig, directory: RunDirectory) -> None:
         before = stored.get(key)
         if isinstance(before, dict) and path.is_file() and sha256(path) != before.get("sha256"):
             raise UserError(f"{key}={path} has changed since this run began; restore it, or set another name.")
+
+
+def same_weights(config: RunConfig, stored: Any) -> bool:
+    """Whether what a run stored of its files is true of this configuration's, as far as they are there."""
+    known = stored if isinstance(stored, dict) else {}
+    return all(
+        isinstance(known.get(key), dict) and sha256(path) == known[key].get("sha256")
+        for key, path in _files(config).items()
+        if path.is_file()
+    )
 
 
 def teacher_file(path: Path) -> StateModel:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from prune.base.errors import UserError
 from prune.base.files import sha256_of, write_atomically
-from prune.pruning.options import rewind_epoch
+from prune.pruning.options import rewind_name
 from prune.rundir.checkpoint import dump_tensors, parse_tensors
 from prune.rundir.digests import Digests
 
@@ -21,8 +21,7 @@ class RewindPoints:
         self._digests = digests
 
     def path(self, name: str) -> Path:
-        epoch = rewind_epoch(name)
-        return self._digests.directory.rewind(name if epoch is None else f"epoch-{epoch:03d}")
+        return self._digests.directory.rewind(rewind_name(name))
 
     def has(self, name: str) -> bool:
         """Whether the point is there, with the bytes that were written."""

@@ -47,6 +47,20 @@ def rates(value: Any) -> bool:
     return isinstance(value, dict) and all(number(rate) and 0 <= rate < 1 for rate in value.values())
 
 
+def curves(value: Any) -> bool:
+    """By group, so many units silenced → the loss."""
+
+    def fits(curve: Any) -> bool:
+        if not isinstance(curve, dict):
+            return False
+        units, loss = curve.get("units"), curve.get("loss")
+        if not isinstance(units, list) or not isinstance(loss, list) or len(units) != len(loss):
+            return False
+        return all(map(whole, units)) and all(map(number, loss))
+
+    return isinstance(value, dict) and all(map(fits, value.values()))
+
+
 def objects(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
@@ -63,6 +77,7 @@ CONFIG: dict[str, Check] = {
     "schedule.states": lambda value: whole(value) and 0 < value < 1_000_000,
     "schedule.epochs": whole,
     "schedule.epochs_first?": maybe(whole),
+    "schedule.epochs_last?": maybe(whole),
 }
 """config.yaml, as far as every reader needs it."""
 
@@ -79,6 +94,7 @@ STATES: dict[str, Check] = {
     "kept?": counts,
     "groups?": counts,
     "rates?": rates,
+    "sensitivity?": curves,
 }
 """A line of states.jsonl."""
 

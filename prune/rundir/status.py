@@ -74,7 +74,7 @@ class StatusFile:
         with self._mutex:
             self._content["starts"].append({"time": now(), **about})
         # How far the run is will be known once its checkpoint has been read.
-        self.update(status="running", started=now(), error=None, traceback=None, epochs_total=None)
+        self.update(status="running", started=now(), error=None, traceback=None, epochs_total=None, waiting=None)
 
     @property
     def starts(self) -> list[dict[str, Any]]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
+from prune.sweep.plan import PlannedCell
 from prune.sweep.slurm_queue import JobState
 
 
@@ -19,8 +19,8 @@ class Backend(Protocol):
     def check(self, runs: int) -> None:
         """Raise `UserError` if so many runs cannot be started as asked for."""
 
-    def submit(self, cells: Sequence[tuple[RunConfig, RunDirectory]]) -> None:
-        """Start the runs or queue them, and write their submission.json.
+    def submit(self, cells: Sequence[PlannedCell]) -> None:
+        """Start the runs or queue them, and write their submission.json. State 0 is trained once for those that share it.
 
         Raises:
             UserError: if nothing was submitted.

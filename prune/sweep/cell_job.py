@@ -6,13 +6,13 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prune.base.files import read_json_object, write_json
 from prune.base.logs import setup_console
 from prune.config.schema import RunConfig
-from prune.engine.cell import Outcome, run_cell
+from prune.engine.cell import Outcome, Task, run_cell
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import run_directory
 from prune.rundir.lock import RunLock
@@ -32,12 +32,22 @@ class CellJob:
         config: the validated configuration.
         environment: variables to set before torch is imported.
         own_session: leave the terminal's process group, so that Ctrl-C there reaches the launching process only.
+        points: the rewind points that others want of the state 0 that they share with the cell.
+        dense_only: train state 0 only; the cell has another job as well, which comes after this one.
     """
 
-    def __init__(self, config: RunConfig, environment: Mapping[str, str] = OFFLINE, own_session: bool = False):
+    def __init__(
+        self,
+        config: RunConfig,
+        environment: Mapping[str, str] = OFFLINE,
+        own_session: bool = False,
+        points: Sequence[str] = (),
+        dense_only: bool = False,
+    ):
         self.config = config.model_dump(mode="json")
         self.environment = dict(environment)
         self.own_session = own_session
+        self.points, self.dense_only = tuple(points), dense_only
 
     def __call__(self) -> dict[str, Any]:
         os.environ.update(self.environment)
@@ -47,7 +57,7 @@ class CellJob:
         config = RunConfig.model_validate(self.config)
         name = run_directory(config).path.name
         try:
-            outcome = run_cell(config)
+            outcome = run_cell(config, Task(self.points, self.dense_only))
             # SIGTERM alone means that the scheduler has decided what comes next: scancel, or scontrol requeue.
             if outcome.status == "preempted" and signal.SIGUSR2 in outcome.signals:
                 outcome = self._requeue(outcome)
@@ -80,7 +90,8 @@ class CellJob:
             problem = f"reached its time limit more than hardware.max_requeues={limit} times"
         except (OSError, subprocess.SubprocessError) as error:
             problem = f"reached its time limit and could not be requeued ({error})"
-        return _failed(outcome.directory, f"{problem}; it has saved, and the same command goes on from there.")
+        sentence = f"{problem}; it has saved, and the same command goes on from there."
+        return _failed(outcome.directory, sentence, "queued" if self.dense_only else "failed")
 
 
 def _leave_result(result: dict[str, Any]) -> None:
@@ -97,8 +108,8 @@ def _leave_result(result: dict[str, Any]) -> None:
         log.warning("the result could not be written (%s)", error.strerror)
 
 
-def _failed(directory: RunDirectory, error: str) -> Outcome:
+def _failed(directory: RunDirectory, error: str, word: str) -> Outcome:
     with RunLock(directory.lock):
         if read_json_object(directory.status).get("status") == "preempted":
-            StatusFile(directory.status).update(status="failed", error=error)
+            StatusFile(directory.status).update(status=word, error=error)
     return Outcome(directory, "failed", error)

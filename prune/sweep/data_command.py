@@ -44,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     for needs in wanted:
         if "dataset" in needs:
             fetch_dataset(needs["dataset"])
+        if "images" in needs:
+            decode_images(needs["images"]["dataset"], Path(needs["images"]["folder"]))
     for name in sorted({name for needs in wanted for name in needs.get("weights", [])}):
         fetch_weights(name)
     return 0
@@ -54,6 +56,18 @@ def fetch_dataset(options: dict[str, Any]) -> None:
     kind = DATASETS.load(options["name"])
     kind(kind.Options.model_validate({"image_size": 1, **options})).fetch()
     log.info("%s: ready%s", options["name"], f" in {options['root']}" if options.get("root") else "")
+
+
+def decode_images(options: dict[str, Any], folder: Path) -> None:
+    """Build the cache of a folder's images, where they are to be resident (see `prune.data.resident`)."""
+    from prune.data.resident import is_resident, resident
+
+    kind = DATASETS.load(options["name"])
+    dataset = kind(kind.Options.model_validate(options))
+    splits = dataset.load()
+    if is_resident(dataset.options, splits):
+        resident(dataset, splits, folder)
+        log.info("images of %s: ready in %s", options["root"], folder)
 
 
 def fetch_weights(name: str) -> None:

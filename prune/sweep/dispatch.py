@@ -24,7 +24,7 @@ from prune.sweep.estimate import Estimate
 from prune.sweep.fetch import fetch_first
 from prune.sweep.local import LocalBackend
 from prune.sweep.monitor import Monitor
-from prune.sweep.plan import PlannedCell
+from prune.sweep.plan import PlannedCell, trainers_first
 from prune.sweep.slurm import SlurmBackend
 from prune.sweep.snapshot import take_snapshot
 from prune.sweep.submission import read_submission
@@ -96,7 +96,7 @@ def _submit(cells: Sequence[PlannedCell], backend: Backend) -> list[Mark]:
     try:
         for cell in cells:
             _mark_queued(cell.config, cell.directory)
-        backend.submit([(cell.config, cell.directory) for cell in cells])
+        backend.submit(trainers_first(cells))
     except BaseException:
         _unmark(marks)
         raise

@@ -17,10 +17,12 @@ from prune.base.logs import setup_console
 from prune.config import RunConfig, parse
 from prune.config.hardware import OF_ONE_RUN, HardwareConfig
 from prune.config.secrets import SUBMISSION_ONLY, refuse_secrets
-from prune.engine.cell import Outcome, run_cell
+from prune.engine.cell import Outcome, Task, run_cell
 from prune.engine.stop import Stop
+from prune.rundir.counts import budgets_of
+from prune.sweep.controls import check_typed, control_cells
 from prune.sweep.estimate import Estimate
-from prune.sweep.plan import make_plan, print_plan
+from prune.sweep.plan import make_plan, print_plan, trainers_first
 from prune.sweep.summary import print_failures, print_summary
 
 PREEMPTED = 130
@@ -42,7 +44,9 @@ def read_config(config: DictConfig) -> RunConfig:
         raise UserError(f"{error.full_key} is missing; give {error.full_key}=VALUE.") from None
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: the configuration cannot be resolved ({str(error).splitlines()[0]}).") from None
-    return parse(content)
+    parsed = parse(content)
+    budgets_of(parsed)  # raises where `method.counts` names no run that can be counted
+    return parsed
 
 
 def run_single(config: DictConfig) -> int:
@@ -50,13 +54,17 @@ def run_single(config: DictConfig) -> int:
     setup_console()
     try:
         parsed = read_config(config)
+        if parsed.controls is not None:
+            raise UserError(
+                "controls are started by experiment=controls, with name=… and outputs=… of the sweep that they are of."
+            )
         if parsed.plan:
             print_plan(make_plan([parsed]))
             _discard(HydraConfig.get().runtime.output_dir)
             return 0
     except UserError as error:
         return complain(error)
-    return run_in_turn([parsed], Estimate([parsed]))
+    return run_in_turn([(parsed, ())], Estimate([parsed]))
 
 
 def launch_cells(
@@ -74,8 +82,9 @@ def launch_cells(
         executor: makes a submitit executor (see the launcher plugin).
     """
     try:
-        swept = {override for overrides in matrix for override in overrides if not all(override in cell for cell in matrix)}
-        configs = [_cell(compose, overrides, swept) for overrides in matrix]
+        shared = set.intersection(*(set(overrides) for overrides in matrix))
+        swept = {override for overrides in matrix for override in overrides} - shared
+        configs = [cell for overrides in matrix for cell in _cells(_cell(compose, overrides, swept), overrides)]
         _check_one_place(configs)
         inline = configs[0].hardware.launcher == "inline"
         plan = make_plan(configs)
@@ -85,7 +94,7 @@ def launch_cells(
             _discard(folder)
             return 0
         if inline:
-            return run_in_turn([cell.config for cell in plan], Estimate.after(plan))
+            return run_in_turn([(cell.config, cell.share.points) for cell in trainers_first(plan)], Estimate.after(plan))
         from prune.sweep.dispatch import launch_sweep
 
         return launch_sweep(plan, executor)
@@ -113,6 +122,14 @@ def _cell(compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[st
         raise UserError(f"{cell}: {error}" if cell else str(error)) from None
 
 
+def _cells(config: RunConfig, overrides: Sequence[str]) -> list[RunConfig]:
+    """The cell itself, or, where it asks for controls, those of the sweep's runs."""
+    if config.controls is None:
+        return [config]
+    check_typed(overrides)
+    return control_cells(config)
+
+
 def _discard(folder: str) -> None:
     """Remove Hydra's folder of a launch that started nothing, and the parents that this leaves empty."""
     path = Path(folder)
@@ -124,18 +141,22 @@ def _discard(folder: str) -> None:
             parent.rmdir()
 
 
-def run_in_turn(configs: Sequence[RunConfig], epoch_ended: Callable[[], None] | None = None) -> int:
-    """Run cells one after the other and return the exit code. `epoch_ended` is called after each epoch of each.
+def run_in_turn(cells: Sequence[tuple[RunConfig, Sequence[str]]], epoch_ended: Callable[[], None] | None = None) -> int:
+    """Run cells one after the other and return the exit code.
+
+    Args:
+        cells: each with the rewind points that others want of the state 0 that they share with it.
+        epoch_ended: called after each epoch of each.
 
     A failing cell never stops the others. Being asked to stop does, also in a cell's last moments or between two cells.
     """
     outcomes: list[Outcome] = []
     with Stop() as between:
-        for config in configs:
-            outcomes.append(run_cell(config, epoch_ended))
+        for config, points in cells:
+            outcomes.append(run_cell(config, Task(points, epoch_ended=epoch_ended)))
             if outcomes[-1].signals or between.requested:
                 break
-    return finish(outcomes, left_out=len(configs) - len(outcomes))
+    return finish(outcomes, left_out=len(cells) - len(outcomes))
 
 
 def finish(outcomes: Sequence[Outcome], left_out: int = 0) -> int:

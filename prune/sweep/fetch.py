@@ -16,6 +16,8 @@ from prune.base.errors import UserError
 from prune.base.registries import DATASETS
 from prune.config.schema import RunConfig
 from prune.data.base import Dataset
+from prune.data.folder import ImageFolderOptions
+from prune.rundir.directory import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ def fetch_first(configs: Iterable[RunConfig]) -> None:
     wanted = {json.dumps(needs, sort_keys=True) for config in configs if (needs := _needs(config))}
     if not wanted:
         return
-    log.info("fetching what is missing of the data and weights")
+    log.info("fetching what is missing of the data and weights, and decoding images that many jobs will share")
     environment = dict(os.environ)
     # The package may be importable only because launch.py lies beside it.
     here = str(Path(prune.__file__).resolve().parent.parent)
@@ -46,8 +48,10 @@ def fetch_first(configs: Iterable[RunConfig]) -> None:
 
 
 def _needs(config: RunConfig) -> dict[str, object]:
-    """What `prune data fetch --needs` reads; empty for a cell that needs nothing from a network."""
+    """What `prune data fetch --needs` reads; empty for a cell that needs nothing to be there before it."""
     needs: dict[str, object] = {}
+    if isinstance(config.dataset, ImageFolderOptions) and config.dataset.resident:
+        needs["images"] = {"dataset": config.dataset.model_dump(mode="json"), "folder": str(cache_folder(config.outputs))}
     if DATASETS.load(config.dataset.name).fetch is not Dataset.fetch:
         needs["dataset"] = config.dataset.model_dump(mode="json")
     teacher = config.recipe.distillation.of_timm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
 from prune.rundir.identity import counted
 from prune.rundir.reader import RunRecord, read_run
+from prune.sweep.stems import Member, shares
 from prune.sweep.work import macs_per_epoch
 
 LOOKED_AT = 50
@@ -52,7 +54,9 @@ class Speeds:
 
     def __init__(self, outputs: Path):
         self.outputs = outputs
-        self._known: list[tuple[dict[str, Any], HardwareConfig, Speed | None]] = []
+        self._known: dict[str, Speed | None] = {}
+        self._files: dict[str, list[Path]] = {}
+        self._runs: dict[Path, tuple[RunRecord, RunConfig] | None] = {}
 
     def of(self, config: RunConfig) -> Speed | None:
         """The speed of the newest runs with the same model, data, batch size and precision on the device of this machine.
@@ -61,12 +65,10 @@ class Speeds:
         A run that is still going on counts as far as it is.
         """
         kind = _kind(config)
-        for known, hardware, speed in self._known:
-            if known == kind and hardware == config.hardware:
-                return speed
-        speed = self._find(config.dataset.name, kind, _fits(config.hardware))
-        self._known.append((kind, config.hardware, speed))
-        return speed
+        key = json.dumps([kind, config.hardware.model_dump(mode="json")], sort_keys=True)
+        if key not in self._known:
+            self._known[key] = self._find(config.dataset.name, kind, _fits(config.hardware))
+        return self._known[key]
 
     def _find(self, dataset: str, kind: dict[str, Any], fits: Callable[[str], bool]) -> Speed | None:
         found: list[tuple[RunRecord, RunConfig]] = []
@@ -80,16 +82,26 @@ class Speeds:
         return _speed(*max(found, key=lambda pair: len(pair[0].metrics))) if found else None
 
     def _newest(self, dataset: str) -> Iterator[tuple[RunRecord, RunConfig]]:
-        files = [file for file in self.outputs.glob(f"*/{dataset}-*/metrics.jsonl") if file.is_file()]
-        files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in files[:LOOKED_AT]:
-            try:
-                run = read_run(file.parent)
-                config = RunConfig.model_validate(run.config)
-            except (UserError, ValidationError, OSError, yaml.YAMLError):
-                continue  # of another version, of a package that is not here, or being written
-            if run.metrics:
-                yield run, config
+        """Looked for and read once, however many models, devices and batch sizes are asked about."""
+        if dataset not in self._files:
+            files = [file for file in self.outputs.glob(f"*/{dataset}-*/metrics.jsonl") if file.is_file()]
+            self._files[dataset] = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)[:LOOKED_AT]
+        for file in self._files[dataset]:
+            if file not in self._runs:
+                self._runs[file] = _begun(file.parent)
+            found = self._runs[file]
+            if found is not None:
+                yield found
+
+
+def _begun(folder: Path) -> tuple[RunRecord, RunConfig] | None:
+    """A run that has finished an epoch; None for one of another version, of a package that is not here, or being written."""
+    try:
+        run = read_run(folder)
+        config = RunConfig.model_validate(run.config)
+    except (UserError, ValidationError, OSError, yaml.YAMLError):
+        return None
+    return (run, config) if run.metrics else None
 
 
 def _kind(config: RunConfig) -> dict[str, Any]:
@@ -138,6 +150,7 @@ def hours_left(runs: list[RunRecord], speeds: Speeds) -> tuple[float, str] | Non
     """
     total = 0.0
     sources: dict[str, None] = {}
+    members = []
     for run in runs:
         if run.done:
             continue
@@ -145,9 +158,12 @@ def hours_left(runs: list[RunRecord], speeds: Speeds) -> tuple[float, str] | Non
             config = RunConfig.model_validate(run.config)
         except (UserError, ValidationError):
             return None
-        speed = speeds.of(config)
+        members.append(Member(config, run.directory.path, len(run.metrics), run.status.get("status") == "running"))
+    for member, share in zip(members, shares(members), strict=True):
+        speed = speeds.of(member.config)
         if speed is None:
             return None
-        total += hours(config, speed, len(run.metrics))
+        done = member.config.schedule.epochs_of(0) if share.takes_over else member.epochs_done
+        total += hours(member.config, speed, done)
         sources[speed.source] = None
     return (total, ", ".join(sources)) if sources else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,10 @@ from prune.base.errors import UserError
 from prune.base.files import read_json_object
 from prune.base.machine import cpu_count, visible_gpus
 from prune.config.hardware import HardwareConfig
-from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
+from prune.rundir.reader import read_status
 from prune.sweep.cell_job import OFFLINE, CellJob
+from prune.sweep.plan import PlannedCell
 from prune.sweep.slurm_queue import GONE, JobState
 from prune.sweep.submission import write_submission
 
@@ -34,8 +34,8 @@ class LocalBackend:
         self.hardware, self.executor, self.code = hardware, executor, code
         self.threads = hardware.threads or max(1, cpu_count() // hardware.jobs)
         self.gpus = [] if hardware.device == "cpu" else visible_gpus()
-        self._queue: deque[tuple[RunConfig, RunDirectory]] = deque()
-        self._slots: list[tuple[RunDirectory, Any] | None] = [None] * hardware.jobs
+        self._queue: list[PlannedCell] = []
+        self._slots: list[tuple[PlannedCell, Any] | None] = [None] * hardware.jobs
         self._ended: dict[Path, int] = {}
 
     def check(self, runs: int) -> None:
@@ -45,17 +45,21 @@ class LocalBackend:
                 "hardware.jobs or wait."
             )
 
-    def submit(self, cells: Sequence[tuple[RunConfig, RunDirectory]]) -> None:
+    def submit(self, cells: Sequence[PlannedCell]) -> None:
         self._queue.extend(cells)
         self._fill()
 
     def poll(self, directories: Sequence[RunDirectory]) -> dict[Path, JobState] | None:
         self._fill()
+        running = {slot[0].directory.path for slot in self._slots if slot is not None}
         states = {}
+        queued = {cell.directory.path: cell for cell in self._queue}
+        busy = self._in_training()
         for directory in directories:
-            if any(waiting.path == directory.path for _, waiting in self._queue):
-                states[directory.path] = JobState("PENDING")
-            elif any(slot is not None and slot[0].path == directory.path for slot in self._slots):
+            if directory.path in queued:
+                waits = _dense(queued[directory.path]) in busy
+                states[directory.path] = JobState("PENDING", reason="for state 0" if waits else "")
+            elif directory.path in running:
                 states[directory.path] = JobState("RUNNING")
             elif directory.path in self._ended:
                 states[directory.path] = GONE
@@ -64,20 +68,35 @@ class LocalBackend:
     def _fill(self) -> None:
         for number, slot in enumerate(self._slots):
             if slot is not None and slot[1].done():
-                self._ended[slot[0].path] = slot[1]._process.returncode
+                self._ended[slot[0].directory.path] = slot[1]._process.returncode
                 slot = self._slots[number] = None
-            if slot is None and self._queue:
-                config, directory = self._queue.popleft()
-                self._slots[number] = directory, self._start(config, directory, number)
+            cell = None if slot else self._next()
+            if cell is not None:
+                self._slots[number] = cell, self._start(cell, number)
 
-    def _start(self, config: RunConfig, directory: RunDirectory, slot: int) -> Any:
+    def _next(self) -> PlannedCell | None:
+        """The first of the queue that would not wait for a state 0: its slot is better used by another."""
+        busy = self._in_training() if self.hardware.wait else set()
+        cell = next((cell for cell in self._queue if _dense(cell) not in busy), None)
+        if cell is not None:
+            self._queue.remove(cell)
+        return cell
+
+    def _in_training(self) -> set[Path | None]:
+        """The shared dense states that the runs in the slots have yet to finish."""
+        cells = [slot[0] for slot in self._slots if slot is not None and not read_status(slot[0].directory).get("state")]
+        there = {_dense(cell) for cell in cells if cell.share.directory and cell.share.directory.manifest.exists()}
+        return {_dense(cell) for cell in cells} - {None, *there}
+
+    def _start(self, cell: PlannedCell, slot: int) -> Any:
+        config, directory = cell.config, cell.directory
         environment = dict(OFFLINE)
         if self.gpus and config.hardware.device != "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
         hardware = config.hardware
-        if hardware.threads is None and not directory.has_begun:
+        if hardware.threads is None and not (directory.has_begun or cell.begins_with_shared):
             hardware = hardware.model_copy(update={"threads": self.threads})
-        job = CellJob(config.model_copy(update={"hardware": hardware}), environment, own_session=True)
+        job = CellJob(config.model_copy(update={"hardware": hardware}), environment, own_session=True, points=cell.share.points)
         with self._from_the_copy():
             submitted = self.executor("local", timeout_min=NO_LIMIT_MINUTES, name=f"prune-{config.name}").submit(job)
         write_submission(directory, "local", submitted)
@@ -120,8 +139,14 @@ class LocalBackend:
         return "was killed, or its process ended without a result" + (f" (exit code {code})" if code else "")
 
     def not_started(self) -> list[RunDirectory]:
-        return [directory for _, directory in self._queue]
+        return [cell.directory for cell in self._queue]
 
     def how_to_look(self, sweep: Path) -> str:
         waiting = f" Not started yet: {len(self._queue)}; the same command starts them." if self._queue else ""
         return f"Look at them with `python -m prune status {sweep} --watch`; `kill PROCESS` makes one save and stop.{waiting}"
+
+
+def _dense(cell: PlannedCell) -> Path | None:
+    """The shared dense state that the cell trains or takes over; None where its state 0 is its own, or behind it."""
+    directory = cell.share.directory
+    return None if directory is None or (cell.position[0] > 0 and not cell.share.takes_over) else directory.path

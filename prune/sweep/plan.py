@@ -19,6 +19,7 @@ from prune.rundir.lock import holder
 from prune.rundir.reader import RunRecord, read_run
 from prune.sweep.hours import UNKNOWN, Speeds, hours
 from prune.sweep.slurm_queue import JobState
+from prune.sweep.stems import ALONE, Member, Share, shares
 from prune.sweep.submission import read_submission, slurm_jobs
 from prune.sweep.summary import wide_enough
 from prune.sweep.versions import about_versions, other_version
@@ -38,6 +39,7 @@ class PlannedCell:
         speed: what `hours` is judged by, in words.
         place: where it runs already, in words; empty otherwise.
         version: that finished it, if it was another version of this program.
+        share: its part in a shared dense state. One that takes state 0 over goes on from state 1.
     """
 
     config: RunConfig
@@ -51,6 +53,12 @@ class PlannedCell:
     speed: str = ""
     place: str = ""
     version: str | None = None
+    share: Share = ALONE
+
+    @property
+    def begins_with_shared(self) -> bool:
+        """Whether a finished state 0 is there for it: its first start has been made by another run."""
+        return self.share.takes_over and self.share.trained_by is None
 
     @property
     def to_start(self) -> bool:
@@ -68,9 +76,14 @@ def make_plan(configs: Iterable[RunConfig]) -> list[PlannedCell]:
     started = [run.directory for run in runs if run.status.get("status") in ("queued", "preempted", "running", "lost")]
     jobs = slurm_jobs(started) or {}
     speeds = {config.outputs: Speeds(Path(config.outputs)) for config in cells.values()}
+    found = [_standing(run, jobs.get(run.directory.path)) for run in runs]
+    members = [
+        Member(config, path, run.planned_epochs if run.done else len(run.metrics), standing in ("running", "queued"))
+        for (path, config), run, (standing, _) in zip(cells.items(), runs, found, strict=True)
+    ]
     return [
-        _plan(config, run, jobs.get(path), speeds[config.outputs])
-        for (path, config), run in zip(cells.items(), runs, strict=True)
+        _plan(config, run, *where, share, speeds[config.outputs])
+        for config, run, where, share in zip(cells.values(), runs, found, shares(members), strict=True)
     ]
 
 
@@ -80,20 +93,30 @@ def _record(config: RunConfig, directory: RunDirectory) -> RunRecord:
     return read_run(directory.path, config.model_dump(mode="json"))
 
 
-def _plan(config: RunConfig, run: RunRecord, job: JobState | None, speeds: Speeds) -> PlannedCell:
-    directory = run.directory
+def _standing(run: RunRecord, job: JobState | None) -> tuple[Standing, str]:
+    """What the run is doing, and where."""
     if run.done:
-        return PlannedCell(config, directory, "done", (run.planned_states, 0), 0, 0.0, True, 0.0, version=other_version(run))
-    standing: Standing = "resumable" if run.metrics or directory.has_begun else "new"
-    place, locked, submission = "", holder(directory.lock), read_submission(directory)
+        return "done", ""
+    locked, submission = holder(run.directory.lock), read_submission(run.directory)
     if locked is not None:
-        standing = "running"
-        place = f"job {locked.job_id} on {locked.host}" if locked.job_id else f"on {locked.host}"
-    elif submission is not None and job is not None and not job.over:
-        standing, place = "queued", submission.name
-    left = flops_left(config, len(run.metrics))
-    time, by = _hours_left(config, len(run.metrics), left, speeds)
-    return PlannedCell(config, directory, standing, run.position, run.epochs_left, left, is_exact(config), time, by, place)
+        return "running", f"job {locked.job_id} on {locked.host}" if locked.job_id else f"on {locked.host}"
+    if submission is not None and job is not None and not job.over:
+        return "queued", submission.name
+    return "resumable" if run.metrics or run.directory.has_begun else "new", ""
+
+
+def _plan(config: RunConfig, run: RunRecord, standing: Standing, place: str, share: Share, speeds: Speeds) -> PlannedCell:
+    directory = run.directory
+    if standing == "done":
+        end = (run.planned_states, 0)
+        return PlannedCell(config, directory, "done", end, 0, 0.0, True, 0.0, version=other_version(run), share=share)
+    done, position = len(run.metrics), run.position
+    if share.takes_over:
+        done, position = config.schedule.epochs_of(0), (1, 0)
+    left = flops_left(config, done)
+    time, by = _hours_left(config, done, left, speeds)
+    epochs_left = max(run.planned_epochs - done, 0)
+    return PlannedCell(config, directory, standing, position, epochs_left, left, is_exact(config), time, by, place, share=share)
 
 
 def _hours_left(config: RunConfig, epochs_done: int, flops: float | None, speeds: Speeds) -> tuple[float | None, str]:
@@ -104,6 +127,11 @@ def _hours_left(config: RunConfig, epochs_done: int, flops: float | None, speeds
     if stated is not None and flops is not None:
         return flops / (stated * 1e12) / 3600, f"at hardware.throughput_tflops={stated:g}"
     return None, ""
+
+
+def trainers_first(plan: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """In the order in which to start them: who trains a state 0 comes before who takes it over."""
+    return sorted(plan, key=lambda cell: cell.share.takes_over)
 
 
 def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> None:
@@ -141,6 +169,9 @@ def _below(plan: Sequence[PlannedCell]) -> Iterator[str]:
     work += _total([cell.flops_left for cell in left], "FLOPs", lambda value: _flops(value, exact))
     work += _total([cell.hours for cell in left], "hours", _hours)
     yield f"{len(plan)} run{'s' * (len(plan) != 1)}: {counts}. To compute: {', '.join(work)}."
+    over = sum(cell.share.takes_over for cell in left)
+    if over:
+        yield f"State 0 is trained once where runs have the same: {over} of these take it over and begin with state 1."
     for by in dict.fromkeys(cell.speed for cell in plan if cell.speed):
         yield f"Hours: {by}."
     if any(cell.hours is None for cell in plan):

@@ -82,6 +82,8 @@ def row_of(run: RunRecord | Unreadable, waiting: str | None = None, ended: str |
         since = f" since {status['heartbeat']}" if "heartbeat" in status else ""
         error = f"no heartbeat{since}; the command that started it goes on from its last checkpoint"
     running = word == "running"
+    if running and status.get("waiting"):
+        word = "waiting (for state 0)"
     submitted = submission.job_id if submission is not None else None
     return Row(
         run=run.id,

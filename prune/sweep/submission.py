@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from prune.base.files import read_json, write_json
 from prune.rundir.directory import RunDirectory
@@ -49,7 +49,17 @@ class Submission:
         return f"{'job' if self.executor == 'slurm' else 'process'} {self.job_id}"
 
 
-def read_submission(directory: RunDirectory) -> Submission | None:
+class Submitted(Protocol):
+    """A run, or a shared dense state, that a job was submitted for."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def submission(self) -> Path: ...
+
+
+def read_submission(directory: Submitted) -> Submission | None:
     """The run's newest submission; None if it was never submitted, or the note is damaged."""
     content = read_json(directory.submission)
     if misfit(content, SUBMISSION) is not None:
@@ -57,8 +67,8 @@ def read_submission(directory: RunDirectory) -> Submission | None:
     return Submission(**{entry.name: content[entry.name] for entry in fields(Submission)})
 
 
-def write_submission(directory: RunDirectory, executor: str, job: object) -> Submission:
-    """Note the submitit job that a run was given to."""
+def write_submission(directory: Submitted, executor: str, job: object) -> Submission:
+    """Note the submitit job that a run, or a shared state 0, was given to."""
     paths = job.paths  # type: ignore[attr-defined]
     submission = Submission(
         executor=executor,
@@ -113,7 +123,7 @@ def write_verdict(directory: RunDirectory, verdict: str) -> None:
         write_json(directory.submission, asdict(replace(submission, verdict=verdict)))
 
 
-def slurm_jobs(directories: Iterable[RunDirectory]) -> dict[Path, JobState] | None:
+def slurm_jobs(directories: Iterable[Submitted]) -> dict[Path, JobState] | None:
     """The job of each run that was submitted to SLURM, `GONE` if SLURM no longer knows it; None without an answer."""
     submissions = ((directory.path, read_submission(directory)) for directory in directories)
     jobs = {path: found.job_id for path, found in submissions if found is not None and found.executor == "slurm"}

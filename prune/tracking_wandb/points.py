@@ -181,6 +181,7 @@ def _prefixes(config: dict[str, Any]) -> tuple[str, str]:
 
 
 def _measured(line: dict[str, Any]) -> dict[str, Any]:
-    """A line's values that are not null, one a name (`kept/heads`). The counts of each group are in the units table."""
-    flat = flatten({key: value for key, value in line.items() if key != "groups"}, "/")
+    """A line's values that are not null, one a name (`kept/heads`). What there is of each group is in the units table, or in
+    the run's files alone."""
+    flat = flatten({key: value for key, value in line.items() if key not in ("groups", "sensitivity")}, "/")
     return {key: value for key, value in flat.items() if value is not None}

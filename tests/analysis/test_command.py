@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prune.analysis import work
+from prune.analysis.base import Analysis, Numbers, Shown, Subject
 from prune.base.files import read_json_object, write_json
+from prune.base.registries import ANALYSES
 from prune.cli import main
 from prune.engine.cell import run_cell
 from prune.rundir.directory import RunDirectory
@@ -66,6 +69,30 @@ def test_interrupted_it_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch, caps
     capsys.readouterr()
     assert analyse(run, *QUICK) == 0
     assert "1 there already, 3 computed" in _sorted_counts(capsys.readouterr().out)
+
+
+class Mine(Analysis):
+    """An analysis of somebody else's."""
+
+    title = "Mine"
+    most_images = 10
+
+    def measure(self, subject: Subject) -> Numbers:
+        return {"images": len(subject.images), "kinds": np.arange(len(subject.structure.kinds))}
+
+    def show(self, subject: Subject, numbers: Numbers) -> Shown:
+        return Shown([], [f"There are {numbers['images']} images."])
+
+
+def test_an_analysis_of_another_package_is_one_more_name(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ANALYSES.table["mine"] = f"{__name__}:Mine"  # as its entry point `prune.analyses` would
+    assert analyse(run, "--only", "mine", "--states", "1") == 0
+    assert read_json_object(run / "analysis/state_01/mine.json")["sentences"] == ["There are 10 images."]
+    with np.load(run / "analysis/state_01/mine.npz") as arrays:
+        assert arrays["kinds"].tolist() == [0, 1]
+    del ANALYSES.table["mine"]
+    assert main(["report", str(run), "--format", "md"]) == 0  # where the package is not installed
+    assert "Mine: refill" in (run / "report/report.md").read_text()
 
 
 def test_the_runs_own_files_are_left_alone(run: Path) -> None:
@@ -130,6 +157,17 @@ def test_bad_input_gets_one_sentence(
     said = capsys.readouterr().err
     assert sentence in said
     assert "Traceback" not in said
+
+
+def test_a_family_without_attention_is_told_and_remembered(compose: Compose, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = [override for override in TINY_RUN if not override.startswith("model.")]
+    sizes = ("model=mamba_micro", "model.depth=1", "model.embed_dim=16", "schedule.states=2")
+    outcome = run_cell(compose(*[o for o in tiny if o != "schedule.states=3"], *sizes, "method=refill"))
+    assert outcome.status == "done", outcome.error
+    for ending in ("2 refused", "2 there already"):
+        assert analyse(outcome.directory.path, "--only", "attention") == 0
+        said = capsys.readouterr().out
+        assert "attention: A Vision Mamba has none" in said and ending in said
 
 
 def test_a_folder_of_images_that_moved_is_named_and_can_be_given(

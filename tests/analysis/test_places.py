@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prune.analysis.places import INPUT, block_modules, outputs_of, read_from
+from prune.analysis.places import INPUT, outputs_of, read_from
 from prune.architectures.group import Group, Member, Structure
+from prune.pruning.replay import block_modules
 from tests.analysis.subjects import MODELS, architecture_of, dense_model, pixels_of, random_images, subject
 
 BLOCKS = {

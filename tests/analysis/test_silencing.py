@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from prune.analysis import silencing
-from prune.analysis.places import block_modules
-from prune.analysis.silencing import Trial, recording, replaying, silence_each
+from prune.analysis.silencing import Trial, silence_each
 from prune.architectures.group import Group
+from prune.pruning.replay import block_modules, recording, replaying
 from prune.pruning.slices import by_unit
 from tests.analysis.subjects import MODELS, architecture_of, pixels_of, random_images, subject
 

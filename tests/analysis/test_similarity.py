@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from prune.analysis import similarity
-from prune.analysis.places import block_modules
 from prune.analysis.similarity import Similarity, layer_kernels, unbiased_hsic
+from prune.pruning.replay import block_modules
 from tests.analysis.subjects import MODELS, architecture_of, dense_model, pixels_of, random_images, subject
 
 

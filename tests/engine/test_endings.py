@@ -31,7 +31,13 @@ def launch(image_folder: Path, tmp_path: Path) -> Iterator[Launch]:
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
-        data = ("dataset=image_folder", f"dataset.root={image_folder}", "dataset.image_size=8", "optim.batch_size=8")
+        data = (
+            "dataset=image_folder",
+            f"dataset.root={image_folder}",
+            "dataset.image_size=8",
+            "optim.batch_size=8",
+            "dataset.resident=false",
+        )
         keys = (*TINY_RUN, *data, "model.patch_size=4", f"outputs={tmp_path}/outputs", f"schedule.epochs_first={ENDLESS}")
         command = [sys.executable, str(CONF.parent / "launch.py"), *keys, "hardware.workers=2"]
         process = subprocess.Popen(

@@ -20,7 +20,7 @@ from prune.rundir import lock
 from prune.rundir.identity import run_directory
 from tests.faults import damages, reading, remembering, resume
 from tests.faults.points import Points, be_full, die
-from tests.faults.sweeps import KINDS, Sweep, configs, in_a_child, make, start
+from tests.faults.sweeps import KINDS, Sweep, added, configs, in_a_child, make, start
 
 FLIPS = 3
 """Bits that are flipped in each file, one a case."""
@@ -40,7 +40,7 @@ class Case:
     """One thing that goes wrong.
 
     Attributes:
-        act: `resume` or `read` for a damage, `kill`, `full`, or `small disk`.
+        act: `resume` or `read` for a damage, `adopt` for one of a shared state 0, `kill`, `full`, or `small disk`.
         kind: the kind of sweep.
         file, damage: which file of the run, and how.
         number: which bit is flipped, which point is hit, or how much room there is.
@@ -88,6 +88,9 @@ class Harness:
         lock.TORN_SECONDS = 0.1  # a lock that names nobody is waited for; here nobody comes
         whole = make("finished", folder / "finished" / "outputs")
         self.sweeps = {"finished": whole} | {kind: make(kind, folder / kind / "outputs", whole.outputs) for kind in KINDS[1:]}
+        alone = run_cell(added(folder / "added" / "outputs", "share_dense=false"))
+        assert alone.status == "done"
+        self.added = alone.directory.path
         short = configs(folder / "short" / "outputs", *SHORT)[0]
         assert run_cell(short).status == "done"
         self.short = run_directory(short).path
@@ -112,6 +115,13 @@ class Harness:
                     for number in range(FLIPS if damage == "flip" else 1):
                         yield from (Case(act, kind, file, damage, number) for act in acts)
 
+    def shared(self) -> Iterator[Case]:
+        """Each file of the finished sweep's shared state 0, damaged before a run that is added takes it over."""
+        sweep = self.sweeps["finished"]
+        for file in sweep.dense_files():
+            for damage in damages.of(Path(file)):
+                yield from (Case("adopt", "shared", file, damage, n) for n in range(FLIPS if damage == "flip" else 1))
+
     def kills(self) -> Iterator[Case]:
         yield from (Case("kill", number=number) for number in range(self.points[0]))
 
@@ -121,7 +131,7 @@ class Harness:
             yield from (Case("small disk", number=number) for number in range(ROOM))
 
     def all(self) -> list[Case]:
-        return [*self.damages(), *self.kills(), *self.full_disks()]
+        return [*self.damages(), *self.shared(), *self.kills(), *self.full_disks()]
 
     @cached_property
     def points(self) -> tuple[int, int]:
@@ -137,7 +147,13 @@ class Harness:
 
     def run(self, case: Case) -> list[Result]:
         """Try a case, in a copy that is removed again; what became of it, or of each command."""
-        act = {"kill": self._kill, "full": self._full, "small disk": self._small_disk, "resume": self._resume}.get(case.act)
+        act = {
+            "kill": self._kill,
+            "full": self._full,
+            "small disk": self._small_disk,
+            "resume": self._resume,
+            "adopt": self._adopt,
+        }.get(case.act)
         with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as folder:
             if act is not None:
                 return [Result(case, case.group, *act(case, Path(folder)))]
@@ -150,6 +166,17 @@ class Harness:
             found = resume.go_on(sweep.configs[0], self.sweeps["finished"].run.path, path)
         return found if resume.snapshot(sweep.other) == other else ("spoilt", "another run's files changed")
 
+    def _adopt(self, case: Case, folder: Path) -> tuple[str, str]:
+        sweep = self.sweeps["finished"].copy(folder / "outputs")
+        with self._damaged(case, sweep) as path, resume.Said() as said:
+            found = resume.go_on(added(sweep.outputs), self.added)
+        nothing_there = (case.file, case.damage) == ("dense.json", "missing")  # as in a sweep that has none yet
+        if found == ("identical", "") and not (
+            nothing_there or read_json(run_directory(added(sweep.outputs)).dense) or said.names(path)
+        ):
+            return "unnamed", "trained anew without a word"
+        return found
+
     def _read(self, case: Case, folder: Path) -> Iterator[tuple[str, tuple[str, str]]]:
         sweep = self.sweeps[case.kind].copy(folder / "outputs")
         with self._damaged(case, sweep) as path:
@@ -158,10 +185,11 @@ class Harness:
 
     @contextmanager
     def _damaged(self, case: Case, sweep: Sweep) -> Iterator[Path]:
-        """Within this context a file of the sweep's first run is damaged."""
-        path = sweep.run.path / case.file
+        """Within this context a file of the sweep's first run, or of its shared state 0, is damaged."""
+        mine, other = sweep.dense if case.act == "adopt" else (sweep.run.path, sweep.other.path)
+        path = mine / case.file
         draw = random.Random(f"{case.file} {case.damage} {case.number}")
-        damages.of(path)[case.damage](path, sweep.other.path / case.file, draw)
+        damages.of(path)[case.damage](path, other / case.file, draw)
         with damages.refusing(path if case.damage == "unreadable" else None):
             yield path
 

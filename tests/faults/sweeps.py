@@ -15,6 +15,7 @@ from prune.config import RunConfig
 from prune.engine.cell import run_cell
 from prune.engine.state import PruningState
 from prune.engine.watch import Watcher
+from prune.rundir.dense import dense_directory
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import run_directory
 from prune.rundir.status import now
@@ -54,9 +55,25 @@ class Sweep:
                 write_json(run.status, {**status, "heartbeat": now()})
         return copy
 
+    @property
+    def dense(self) -> tuple[Path, Path]:
+        """Where the shared state 0 of each run is."""
+        first, second = (dense_directory(config) for config in self.configs)
+        assert first is not None and second is not None
+        return first.path, second.path
+
+    def dense_files(self) -> list[str]:
+        """The files of the first run's, by their names."""
+        return sorted(path.name for path in self.dense[0].iterdir())
+
     def files(self) -> list[str]:
         """The files of the run that is damaged, by their paths in it."""
         return sorted(str(path.relative_to(self.run.path)) for path in self.run.path.rglob("*") if path.is_file())
+
+
+def added(outputs: Path, *overrides: str) -> RunConfig:
+    """A run that has the first one's state 0, and prunes otherwise."""
+    return configs(outputs, "method.scope=layer", *overrides)[0]
 
 
 def configs(outputs: Path, *overrides: str) -> tuple[RunConfig, RunConfig]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from prune.engine import saver
 from tests.conftest import CONF
 from tests.faults import reading, resume
 from tests.faults.cases import Case, Harness
@@ -16,6 +17,7 @@ SEED = 0
 
 SAMPLE = {
     "resume, killed": 10,
+    "adopt, shared": 6,
     "read, finished": 4,
     "read, killed": 4,
     "read, running": 4,
@@ -43,6 +45,15 @@ def test_a_sample(harness: Harness, group: str) -> None:
     assert [result for result in results if not result.good] == []
 
 
+@pytest.mark.parametrize("group", ["killed at a point", "disk full from a point on (injected)"])
+def test_a_sample_with_saves_beside_training(harness: Harness, group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run on a GPU saves: a thread writes while the next epoch trains, and whichever is at the point is hit there."""
+    monkeypatch.setattr(saver, "IN_BACKGROUND", ("cuda", "cpu"))
+    cases = [*harness.kills(), *harness.full_disks()]
+    chosen = random.Random(SEED + 1).sample([case for case in cases if case.group == group], 8)
+    assert [result for case in chosen for result in harness.run(case) if not result.good] == []
+
+
 @pytest.mark.parametrize(
     "file", ["last.pt", "rewind-init.safetensors", "rewind-epoch-001.safetensors", "data.json", "metrics.jsonl"]
 )
@@ -62,6 +73,13 @@ def test_every_file_of_a_run_is_among_the_cases(harness: Harness) -> None:
     assert files == set(harness.sweeps["finished"].files())
     assert {"checksums.json", "config.yaml", "checkpoints/last.pt", "checkpoints/state_02/run_memory.pt"} <= files
     assert isinstance(next(harness.kills()), Case)
+
+
+def test_every_file_of_a_shared_state_0_is_among_the_cases(harness: Harness) -> None:
+    points = {"rewind-init.safetensors", "rewind-epoch-001.safetensors"}
+    assert {case.file for case in harness.shared()} == {
+        "dense.json", "final.safetensors", "best.safetensors", "predictions.npz", *points,
+    }  # fmt: skip
 
 
 def test_the_page_has_a_row_for_every_group_and_command_and_none_went_wrong(harness: Harness) -> None:

@@ -11,7 +11,7 @@ from prune.base.errors import UserError
 from prune.base.files import read_jsonl
 from prune.engine.cell import run_cell
 from prune.methods.penalty_growth import growth, simulate
-from prune.methods.rsst import RSST
+from prune.methods.rsst import RSST, Ramp
 from tests.conftest import Compose
 from tests.engine.runs import RunTiny, finished
 from tests.methods.test_penalty_growth import scan
@@ -24,17 +24,32 @@ def prepared(compose: Compose, steps_per_epoch: int, *overrides: str) -> RSST:
     return method
 
 
-def test_ramp_and_removal(compose: Compose) -> None:
-    method = prepared(compose, 10, "schedule.epochs=8")
-    assert (method.ramp_steps, method.removal_epoch) == (60, 5)
-    method = prepared(compose, 10, "schedule.epochs=8", "method.ramp=0.7")  # ends within epoch 5, removed at its end
-    assert (method.ramp_steps, method.removal_epoch) == (56, 5)
-    method = prepared(compose, 10, "schedule.epochs=8", "method.ramp=1")
-    assert (method.ramp_steps, method.removal_epoch) == (80, 7)
-    method = prepared(compose, 10, "schedule.epochs=8", "method.ramp=0.999")  # one epoch must be left to recover in
-    assert method.removal_epoch == 6
-    method = prepared(compose, 10, "schedule.epochs=8", "method.ramp=1e-9")
-    assert (method.ramp_steps, method.removal_epoch) == (1, 0)
+@pytest.mark.parametrize(
+    ("ramp", "expected"),
+    [
+        (0.75, Ramp(60, 5)),
+        (0.7, Ramp(56, 5)),  # ends within epoch 5, removed at its end
+        (1, Ramp(80, 7)),
+        (0.999, Ramp(70, 6)),  # one epoch must be left to recover in
+        (1e-9, Ramp(1, 0)),
+    ],
+)
+def test_ramp_and_removal(compose: Compose, ramp: float, expected: Ramp) -> None:
+    assert prepared(compose, 10, "schedule.epochs=8", f"method.ramp={ramp}").ramps == {8: expected}
+
+
+def test_a_longer_last_state_has_a_longer_ramp(compose: Compose) -> None:
+    method = prepared(compose, 10, "schedule.epochs=8", "schedule.epochs_last=20", "schedule.epochs_first=3")
+    assert method.ramps == {8: Ramp(60, 5), 20: Ramp(150, 14)}
+    lengths = {"short": (8, 8), "last longer": (8, 20), "last shorter": (20, 8), "long": (20, 20)}
+    found = {
+        name: prepared(
+            compose, 10, "method.penalty.ceiling=auto", f"schedule.epochs={epochs}", f"schedule.epochs_last={last}"
+        ).ceiling
+        for name, (epochs, last) in lengths.items()
+    }
+    # The shorter states need the stronger penalty.
+    assert found["short"] == found["last longer"] == found["last shorter"] > found["long"]
 
 
 def test_unstable_ceiling_is_an_error_that_names_the_keys(compose: Compose) -> None:

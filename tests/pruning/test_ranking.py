@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from prune.architectures.group import Structure
 from prune.pruning.budget import KindBudget, StateBudget
 from prune.pruning.keepset import KeepSet
-from prune.pruning.ranking import joint_budget, rank_joint, rank_separate
+from prune.pruning.ranking import Scores, choose, joint_budget
 from prune.pruning.schedule import rates
+from prune.pruning.shares import by_width
 from tests.architectures.vits import SMALL
 from tests.pruning.naive import (
     FEW_BLOCKS,
@@ -52,6 +54,17 @@ def check_separate(
         assert min(map(len, found)) >= budget.kinds[kind].floor
 
 
+def ranked(scores: Scores, alive: KeepSet, structure: Structure, budget: StateBudget, scope: str) -> KeepSet:
+    """By one list a kind, or each kind spread over its blocks by width."""
+    return choose(
+        scores, alive, structure, budget if scope == "global" else replace(budget, shares=by_width(structure)), "separate"
+    )
+
+
+def rank_joint(densities: Scores, alive: KeepSet, structure: Structure, budget: StateBudget) -> KeepSet:
+    return choose(densities, alive, structure, budget, "joint")
+
+
 def is_within(keep: KeepSet, alive: KeepSet) -> bool:
     return all(set(keep[name].tolist()) <= set(alive[name].tolist()) for name in alive)
 
@@ -62,7 +75,7 @@ def test_separate_is_the_naive_ranking(which: str, rate: float, floor: int | str
     structure = STRUCTURES[which]
     alive, budget = KeepSet.dense(structure), budget_of(structure, rate, floor)
     scores = draw_scores(alive, structure, random.Random(seed), ties)
-    keep = rank_separate(as_scores(scores, structure), alive, structure, budget, scope)
+    keep = ranked(as_scores(scores, structure), alive, structure, budget, scope)
     check_separate(keep, scores, alive, structure, budget, scope)
 
 
@@ -85,7 +98,7 @@ def test_states_are_nested_and_exact(
         budget = budget_of(structure, rate, floor, fillback)
         scores = draw_scores(alive, structure, draw, ties=seed % 2 == 0)
         before = alive
-        alive = rank_separate(as_scores(scores, structure), before, structure, budget, scope)
+        alive = ranked(as_scores(scores, structure), before, structure, budget, scope)
         check_separate(alive, scores, before, structure, budget, scope)
         assert is_within(alive, before)
 
@@ -107,7 +120,7 @@ def test_equal_blocks_are_nested_by_layer_when_the_automatic_floor_gives_way(
         budget = budget_of(structure, rate, "auto", fillback)
         scores = draw_scores(alive, structure, draw, ties=seed % 2 == 0)
         before = alive
-        alive = rank_separate(as_scores(scores, structure), before, structure, budget, "layer")
+        alive = ranked(as_scores(scores, structure), before, structure, budget, "layer")
         check_separate(alive, scores, before, structure, budget, "layer")
         assert is_within(alive, before)
         for kind, of_kind in budget.kinds.items():
@@ -121,7 +134,7 @@ def test_each_block_keeps_its_share_of_its_own_width() -> None:
     structure = made_up((0, "heads", 2, 1), (1, "heads", 4, 1), (2, "heads", 7, 1))
     budget = StateBudget(0.5, {"heads": KindBudget(0.5, 13, 6, 0)})
     scores = {"heads": [[5.0, 6.0], [0.4, 0.1, 0.3, 0.2], [70.0, 10.0, 60.0, 20.0, 50.0, 30.0, 40.0]]}
-    keep = rank_separate(as_scores(scores, structure), KeepSet.dense(structure), structure, budget, "layer")
+    keep = ranked(as_scores(scores, structure), KeepSet.dense(structure), structure, budget, "layer")
     assert lists_of(keep, structure, "heads") == [[1], [0, 2], [0, 2, 4]]
 
 
@@ -165,7 +178,7 @@ def test_the_joint_budget_is_what_separate_ranking_removes(which: str, rate: flo
     if which in ("micro", "tiny", "few blocks"):  # all units of a kind cost the same, so the counts fix the parameters
         plain = budget_of(structure, rate, 0)
         scores = draw_scores(KeepSet.dense(structure), structure, random.Random(0), ties=False)
-        keep = rank_separate(as_scores(scores, structure), KeepSet.dense(structure), structure, plain, "global")
+        keep = choose(as_scores(scores, structure), KeepSet.dense(structure), structure, plain)
         assert joint_budget(plain, structure) == parameters_gone(keep, structure)
 
 
@@ -194,7 +207,7 @@ def test_vit_small_at_seventy_percent() -> None:
     structure = SMALL.structure
     alive, budget = KeepSet.dense(structure), budget_of(structure, 0.7, "auto")
     scores = draw_scores(alive, structure, random.Random(7), ties=True)
-    keep = rank_separate(as_scores(scores, structure), alive, structure, budget, "global")
+    keep = choose(as_scores(scores, structure), alive, structure, budget)
     assert structure.by_kind(keep.counts()) == {"heads": 22, "neurons": 5_530}
     listed = worst_first(scores["neurons"], lists_of(alive, structure, "neurons"))[-5_530:]
     assert {(block, unit) for _, block, unit in listed} == {
@@ -211,7 +224,7 @@ def of_few_blocks(
         0.5, {"heads": KindBudget(0.5, 8, *kept_heads), "neurons": KindBudget(0.5, 18, *kept_neurons)}
     )  # fmt: skip
     scores = as_scores({"heads": heads, "neurons": neurons}, structure)
-    return by_kind(rank_separate(scores, KeepSet.dense(structure), structure, budget, "global"), structure)
+    return by_kind(choose(scores, KeepSet.dense(structure), structure, budget), structure)
 
 
 def test_ties_go_by_block_and_index() -> None:
@@ -243,6 +256,6 @@ def test_state_zero_keeps_everything(which: str) -> None:
     structure = STRUCTURES[which]
     alive, budget = KeepSet.dense(structure), budget_of(structure, 0.0, "auto")
     scores = as_scores(draw_scores(alive, structure, random.Random(0), ties=False), structure)
-    assert rank_separate(scores, alive, structure, budget, "global") == alive
-    assert rank_separate(scores, alive, structure, budget, "layer") == alive
+    assert choose(scores, alive, structure, budget) == alive
+    assert ranked(scores, alive, structure, budget, "layer") == alive
     assert rank_joint(scores, alive, structure, budget) == alive

@@ -25,7 +25,7 @@ from prune.engine.state import PruningState
 from prune.engine.stop import Stop
 from prune.pruning.compact import compact
 from prune.pruning.criteria.base import Criterion, Scoring
-from prune.pruning.ranking import Scores, rank_separate
+from prune.pruning.ranking import Scores, choose
 from prune.rundir.directory import RunDirectory
 from tests.architectures.vits import (
     MICRO,
@@ -122,7 +122,7 @@ class TheirMagnitude(Criterion):
         return found
 
     def densities(self, scoring: Scoring) -> Scores:
-        return scoring.per_parameter(self.scores(scoring))
+        return scoring.per_cost(self.scores(scoring))
 
 
 class TheirTaylor(TheirMagnitude):
@@ -181,7 +181,7 @@ def test_its_importances_are_those_of_a_plain_model(
         assert score.shape == state.alive[name].shape
         assert torch.equal(score, expected[name]), name
         assert score.min() < score.max()
-    assert keep == rank_separate(expected, state.alive, state.structure, state.budget, "global")
+    assert keep == choose(expected, state.alive, state.structure, state.budget)
     for part in ("attn", "mlp"):
         assert sum(len(keep[f"blocks.{block}.{part}"]) for block in range(2)) < sum(
             len(state.alive[f"blocks.{block}.{part}"]) for block in range(2)

@@ -20,11 +20,11 @@ from prune.base.files import write_json, write_jsonl
 from prune.cli import main
 from prune.config.schema import RunConfig
 from prune.data.base import DataFacts
-from prune.pruning.quotas import spread
 from prune.pruning.schedule import number_kept, rates
 from prune.rundir.directory import RunDirectory
 from prune.rundir.manifest import describe_state
 from prune.rundir.status import now
+from tests.pruning.naive import spread
 
 
 def configuration(dataset: str = "digits", method: str = "refill", seed: int = 0, **overrides: Any) -> dict[str, Any]:

@@ -100,13 +100,17 @@ def test_a_flagged_accuracy_is_left_out_without_a_verdict(tmp_path: Path) -> Non
 def test_conclusions_without_a_baseline_say_what_is_not_known(tmp_path: Path) -> None:
     write_flat(tmp_path / "rewinds", "refill", {0: [80.0, 82.0], 1: [80.0, 82.5]})
     sentences = conclude(analyse(tmp_path / "rewinds"), "digits")
-    assert sentences[-1] == (
+    assert sentences[-2] == (
         "There is no dense run on digits; state 0 is dense and has had as many epochs as the last states since they were "
         "rewound."
     )
     assert "against state 0 of the same runs: +2.00 and +2.50 points, 2 seeds: too few for an interval" in sentences[0]
     write_flat(tmp_path / "goes on", "rsst", {0: [80.0, 82.0], 1: [80.0, 82.5]})
-    (sentence,) = conclude(analyse(tmp_path / "goes on"), "digits")
+    sentence, controls = conclude(analyse(tmp_path / "goes on"), "digits")
+    assert controls == (
+        "No controls: rsst. Whether it matters which units stay, and with which weights, is not known; `python launch.py "
+        "experiment=controls name=goes on` runs them."
+    )
     assert sentence == (
         "There is no dense run on digits: whether pruning costs or gains accuracy at equal training is not known (epochs since "
         "the last rewind: rsst in state 1: 4, state 0: 2)."

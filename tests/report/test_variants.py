@@ -41,6 +41,12 @@ def test_an_integer_where_a_float_is_declared_is_that_float(tmp_path: Path) -> N
     assert _labels(tmp_path) == ["refill"]
 
 
+def test_recipes_are_told_apart_in_words(tmp_path: Path) -> None:
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
+    write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, recipe={"mix": {"mixup": 0.8}, "erasing": {"prob": 0.25}})
+    assert sorted(_labels(tmp_path)) == ["refill · recipe=mixup 0.8 + erasing 0.25", "refill · recipe=none"]
+
+
 def test_different_configurations_are_never_merged_and_named_by_what_differs(tmp_path: Path) -> None:
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]})
     write_flat(tmp_path, "refill", {0: [80.0, 81.0]}, method__criterion="taylor")

@@ -68,7 +68,8 @@ def test_what_cannot_change_a_number_does_not_count(compose, override):
     "override",
     ["seed=1", "optim.precision=bf16", "method.criterion=random", "schedule.target=0.6", "model.drop_rate=0.1",
      "dataset.split_seed=1", "dataset.augment.flip=false", "method.rewind=none", "method.calibration_batches=9",
-     "method.targets=[heads]", "schedule.targets={heads: 0.5}", "model.patch_size=8"],
+     "method.targets=[heads]", "schedule.targets={heads: 0.5}", "model.patch_size=8", "schedule.measure=macs",
+     "schedule.epochs_last=61", "method.block_rates=[1,1,1,1,1,1,1,1,1,1,1,2]"],
 )  # fmt: skip
 def test_what_can_change_a_number_counts(compose, override):
     assert run_id(compose(override)) != run_id(compose())

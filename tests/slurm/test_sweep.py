@@ -38,7 +38,7 @@ def test_the_matrix_is_one_array_on_both_nodes(sweep: Sweep, tmp_path: Path) -> 
     assert "dataset.pairs_train is not a key" in errors
     assert not (tmp_path / "outputs" / "demo").exists()
 
-    process = sweep.launch("dataset=digits,digit_pairs", "method=refill,rsst")
+    process = sweep.launch("dataset=digits,digit_pairs", "method=refill,rsst", "share_dense=false")
     code, output, errors = sweep.finish(process)
     assert code == 0, errors
     runs = sweep.runs()
@@ -51,7 +51,7 @@ def test_the_matrix_is_one_array_on_both_nodes(sweep: Sweep, tmp_path: Path) -> 
     assert "TresPerNode=gres:gpu:1" in job
     assert "4 new" in output
 
-    process = sweep.launch("dataset=digits,digit_pairs", "method=refill,rsst")
+    process = sweep.launch("dataset=digits,digit_pairs", "method=refill,rsst", "share_dense=false")
     code, output, errors = sweep.finish(process, 20)
     assert code == 0, errors
     assert "4 done" in output

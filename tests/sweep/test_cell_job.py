@@ -24,7 +24,7 @@ def test_what_asks_for_a_requeue(
     """SLURM's own signal does; SIGTERM alone means scancel or scontrol requeue, where SLURM knows what is next."""
     config = compose_tiny()
     stopped = Outcome(write_run(config, status="preempted"), "preempted", signals=frozenset(signals))
-    monkeypatch.setattr(cell_job, "run_cell", lambda _: stopped)
+    monkeypatch.setattr(cell_job, "run_cell", lambda *_: stopped)
     called = []
     before = signal.signal(signal.SIGUSR2, lambda number, _: called.append(number))
     try:
@@ -39,7 +39,7 @@ def test_a_refused_requeue_is_written_down(compose_tiny: Compose, monkeypatch: p
     config = compose_tiny()
     directory = write_run(config, status="preempted")
     stopped = Outcome(directory, "preempted", signals=frozenset({signal.SIGUSR2}))
-    monkeypatch.setattr(cell_job, "run_cell", lambda _: stopped)
+    monkeypatch.setattr(cell_job, "run_cell", lambda *_: stopped)
 
     def refuse(*_: object) -> None:
         raise OSError("scontrol is not here")

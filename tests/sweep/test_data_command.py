@@ -56,6 +56,18 @@ def test_the_launchers_list_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert fetched == ["/a"]
 
 
+def test_images_that_jobs_will_share_are_decoded_before_they_start(
+    compose: Compose, image_folder: Path, tmp_path: Path
+) -> None:
+    keys = ("dataset=image_folder", f"dataset.root={image_folder}", "dataset.image_size=8", "model.pretrained=false")
+    fetch_first([compose(*keys, f"seed={seed}") for seed in range(3)])
+    assert len(list((tmp_path / "outputs" / ".cache").glob("*.npy"))) == 1
+    broken = next(image_folder.glob("train/*/*.jpg"))
+    broken.write_bytes(b"no image")
+    with pytest.raises(UserError, match=rf"dataset.root: {broken} cannot be decoded"):
+        fetch_first([compose(*keys)])
+
+
 def test_a_sweep_without_needs_starts_no_process(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[object] = []
     monkeypatch.setattr("prune.sweep.fetch.subprocess.run", lambda *arguments, **_: started.append(arguments))

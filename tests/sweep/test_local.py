@@ -20,6 +20,8 @@ from prune.rundir.identity import run_directory
 from prune.sweep import local
 from prune.sweep.dispatch import _mark_queued
 from prune.sweep.local import LocalBackend
+from prune.sweep.plan import make_plan
+from prune.sweep.stems import ALONE
 from tests.conftest import ENDLESS, TINY_RUN, Compose
 from tests.sweep.sweeps import LAUNCH, launch
 
@@ -114,9 +116,10 @@ def backend(compose_tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def start(backend: LocalBackend, compose_tiny: Compose, count: int) -> list[Any]:
     configs = [compose_tiny("hardware=local", "hardware.threads=null", f"seed={seed}") for seed in range(count)]
+    plan = make_plan(configs)
     for config in configs:
         _mark_queued(config, run_directory(config))
-    backend.submit([(config, run_directory(config)) for config in configs])
+    backend.submit(plan)
     jobs = backend.executor
     assert isinstance(jobs, Jobs)
     return jobs.started
@@ -149,3 +152,31 @@ def test_wait_false_is_checked_before_anything_starts(backend: Callable[..., Loc
     backend("hardware.jobs=2", "hardware.wait=false").check(2)
     with pytest.raises(UserError, match=r"hardware\.jobs=2"):
         backend("hardware.jobs=2", "hardware.wait=false").check(3)
+
+
+class Seen:
+    """Stands for a run's directory, and counts how often it is asked which one it is."""
+
+    asked = 0
+
+    def __init__(self, number: int):
+        self.number = number
+
+    @property
+    def path(self) -> Path:
+        Seen.asked += 1
+        return Path(str(self.number))
+
+
+def test_looking_after_ten_times_the_runs_takes_ten_times_the_work(backend: Callable[..., LocalBackend]) -> None:
+    def asked(count: int) -> int:
+        local = backend()
+        local._slots.clear()  # none starts
+        runs: list[Any] = [Seen(number) for number in range(count)]
+        local._queue.extend(SimpleNamespace(directory=run, share=ALONE) for run in runs)  # type: ignore[misc]
+        Seen.asked = 0
+        states = local.poll(runs)
+        assert states is not None and len(states) == count
+        return Seen.asked
+
+    assert asked(500) <= 10 * asked(50)

@@ -81,7 +81,7 @@ def shown(plan: list[PlannedCell]) -> str:
 
 def test_hours_are_those_of_an_earlier_run_in_proportion_to_macs(compose_tiny: Compose) -> None:
     earlier = finished(compose_tiny("seed=7", "name=before"))
-    pruned, dense = make_plan([compose_tiny(), compose_tiny("method=dense")])
+    (pruned,), (dense,) = make_plan([compose_tiny()]), make_plan([compose_tiny("method=dense")])
     # The run pruned as `pruned` will: five epochs of two seconds, and a first one of state 0 as long as the second.
     zero, one, two = (budget_macs(compose_tiny(), state) for state in range(3))
     per_mac = 10.0 / (zero + 2 * one + 2 * two)

@@ -10,7 +10,7 @@ import pytest
 
 from prune.base.errors import UserError
 from prune.base.files import read_json
-from prune.rundir.identity import run_directory
+from prune.sweep.plan import make_plan
 from prune.sweep.slurm import SlurmBackend
 from tests.conftest import TINY_RUN, Compose
 from tests.sweep.sweeps import launch, write_run
@@ -130,8 +130,8 @@ def test_flags_of_sbatch(compose: Compose) -> None:
 def test_threads_are_the_cores_asked_for(compose: Compose) -> None:
     config = compose("hardware=slurm", "hardware.cpus=6", "hardware.device=cpu", "dataset=digits", "model=vit_micro")
     backend = SlurmBackend(config.hardware, lambda *_, **__: None, Path("/code"))
-    assert backend._with_threads(config, run_directory(config)).hardware.threads == 6
+    assert backend._with_threads(make_plan([config])[0]).hardware.threads == 6
     directory = write_run(config)
     directory.checkpoints.mkdir()
     directory.last.touch()
-    assert backend._with_threads(config, directory).hardware.threads is None, "a run keeps its first number of threads"
+    assert backend._with_threads(make_plan([config])[0]).hardware.threads is None, "a run keeps its first number of threads"

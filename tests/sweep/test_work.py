@@ -10,7 +10,7 @@ import pytest
 from prune.base.files import read_jsonl
 from prune.base.registries import DATASETS
 from prune.sweep.work import flops_left, macs_per_epoch
-from tests.conftest import Compose
+from tests.conftest import CONF, Compose
 from tests.engine.runs import RunTiny, finished
 
 
@@ -64,3 +64,37 @@ def test_images_in_folders_are_counted(compose: Compose, tmp_path: Path) -> None
     shutil.rmtree(root)
     assert DATASETS.load("image_folder")(config.dataset).training_images() is None
     assert flops_left(config) is None
+
+
+SCALES = {
+    "CIFAR": (45_000, ("dataset=cifar10",)),
+    "Tiny-ImageNet": (
+        90_000,
+        ("dataset=image_folder", "dataset.root=images", "dataset.classes=200", "dataset.image_size=64", "model.patch_size=8"),
+    ),
+    "ImageNet": (
+        1_153_050,
+        ("dataset=image_folder", "dataset.root=images", "dataset.classes=1000", "dataset.image_size=224", "model.patch_size=16",
+         "optim.batch_size=256", "schedule.states=4", "schedule.epochs=30", "schedule.epochs_first=30"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_what_a_sweep_costs_is_calculated_as_the_page_says(compose: Compose, name: str) -> None:
+    """The FLOPs of docs/scaling.md are those of the closed form, and its hours follow from them at 100 TFLOP/s."""
+    page = (CONF.parent / "docs/scaling.md").read_text().splitlines()
+    run, sweep = ([float(cell.split()[0]) for cell in line.split("|")[2:-1]] for line in page if line.startswith(f"| {name} "))
+    images, overrides = SCALES[name]
+    work = {}
+    for method in ("refill", "rsst"):
+        config = compose(*overrides, f"method={method}")
+        used = 6 * (images // config.optim.batch_size * config.optim.batch_size)
+        macs = macs_per_epoch(config)
+        work[method] = sum(macs) * used
+    image, epoch, first = 6 * macs[0], macs[0] * used, config.schedule.epochs_of(0) * macs[0] * used
+    assert run[:5] == pytest.approx([image, epoch, first, *work.values()], rel=5e-4)  # four digits
+    hour = 100e12 * 3600
+    assert run[5:] == pytest.approx([first / hour, work["refill"] / hour, work["rsst"] / hour], abs=0.006)  # two decimals
+    alone, longest = 32 * sum(work.values()), max(work.values())
+    assert sweep == pytest.approx([alone / hour, (alone - 60 * first) / hour, longest / hour], rel=2e-3, abs=0.06)

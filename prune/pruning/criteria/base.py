@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from prune.architectures.group import Group, Member, Structure
+from prune.architectures.group import Group, Measure, Member, Structure
 
 if TYPE_CHECKING:
     import torch
@@ -32,10 +32,11 @@ class Scoring:
         model: the trained model, dense or compact, made of the library's own modules.
         logits: images → the model's logits, in the run's precision, as float32.
         structure: the dense model's groups.
-        rates: kind → p_s, the share that goes since the start of the run.
+        rates: kind → p_s, the share that goes since the start of the run, of whatever `measure` says.
         kinds: the kinds that are being pruned.
         batches: gives the calibration batches afresh: (normalised images, labels), never augmented.
         generator: seeded for this run and state.
+        measure: what the state's budget is one of: units, parameters or MACs.
     """
 
     model: nn.Module
@@ -45,6 +46,7 @@ class Scoring:
     kinds: tuple[str, ...]
     batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]
     generator: torch.Generator
+    measure: Measure = "units"
 
     def parts(self, group: Group, gradients: Mapping[str, Tensor] | None = None) -> list[Part]:
         """The tensors of a group's units, in the order of its members; or their gradients, given by tensor name.
@@ -62,9 +64,10 @@ class Scoring:
         """Apply a function of a group to every group, kind by kind; the vectors come back on the CPU."""
         return {group.name: score(group).detach().cpu() for kind in self.structure.kinds for group in self.structure.of(kind)}
 
-    def per_parameter(self, scores: Scores) -> Scores:
-        """Scores divided by the parameters of one unit."""
-        return {group.name: scores[group.name] / group.parameters for group in self.structure.groups}
+    def per_cost(self, scores: Scores) -> Scores:
+        """Scores divided by what one unit costs: its parameters; where MACs are to be saved, its MACs (at least 1)."""
+        measure: Measure = "macs" if self.measure == "macs" else "parameters"
+        return {group.name: scores[group.name] / max(1, group.cost(measure)) for group in self.structure.groups}
 
 
 class Criterion(ABC):

@@ -22,7 +22,7 @@ class Magnitude(Criterion):
 
     def densities(self, scoring: Scoring) -> Scores:
         """Σ|w| over all the unit's tensors, biases included, per parameter."""
-        return scoring.per_parameter(scoring.collect(lambda group: sum_parts(scoring.parts(group), lambda w: w.abs())))
+        return scoring.per_cost(scoring.collect(lambda group: sum_parts(scoring.parts(group), lambda w: w.abs())))
 
 
 class GroupMagnitude(Criterion):
@@ -33,4 +33,4 @@ class GroupMagnitude(Criterion):
 
     def densities(self, scoring: Scoring) -> Scores:
         """Squared norm per parameter."""
-        return scoring.per_parameter(scoring.collect(lambda group: sum_parts(scoring.parts(group), lambda w: w.square())))
+        return scoring.per_cost(scoring.collect(lambda group: sum_parts(scoring.parts(group), lambda w: w.square())))

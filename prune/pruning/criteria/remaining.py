@@ -30,7 +30,7 @@ class Remaining(Criterion):
 
     def densities(self, scoring: Scoring) -> Scores:
         """The score per parameter."""
-        return scoring.per_parameter(self.scores(scoring))
+        return scoring.per_cost(self.scores(scoring))
 
     def _value(self, magnitude: Tensor, threshold: float) -> Tensor:
         return magnitude * (magnitude >= threshold)

@@ -48,7 +48,7 @@ class Taylor(Criterion):
 
     def densities(self, scoring: Scoring) -> Scores:
         """Square root of the score, per parameter."""
-        return scoring.per_parameter({name: score.sqrt() for name, score in self.scores(scoring).items()})
+        return scoring.per_cost({name: score.sqrt() for name, score in self.scores(scoring).items()})
 
 
 def _squared(scoring: Scoring, group: Group, gradients: Mapping[str, Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from prune.report.figures.multiples import Panel, compare, note
 from prune.report.figures.style import Figure, Style, band, integer_axis, render
 from prune.report.findings import Findings
 from prune.report.pruned import counted_alike
-from prune.report.study import ACCURACY, PRUNED_PARAMETERS, Variant, kinds_of, pruned_column
+from prune.report.study import ACCURACY, PRUNED_MACS, PRUNED_PARAMETERS, Variant, kinds_of, pruned_column
 from prune.report.text import slug
 
 LABEL = "test accuracy (%)"
@@ -62,6 +62,12 @@ def by_rate(findings: Findings, style: Style, dataset: str) -> Figure | None:
 
 def _fraction(pruning: list[Variant]) -> tuple[str, str, str]:
     """The column of states that says how much is pruned, its name, and a sentence on why that one."""
+    if {run.measure for variant in pruning for run in variant.runs} == {"macs"}:
+        return (
+            PRUNED_MACS,
+            "all MACs",
+            "Counted: multiply-accumulates that are gone, which is what the rate is one of.",
+        )
     kind = counted_alike(pruning)
     if kind is None:
         why = "Counted: all parameters that are gone, for not every kind of unit is pruned by the same fraction."

@@ -78,6 +78,7 @@ class Figure:
         name: file stem of the PNG and the SVG.
         title, caption: for the page; the caption says what is drawn.
         wide: takes the page's whole width.
+        light: in the page as a PNG, whatever the size of its SVG: one of many.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Figure:
     png: bytes
     svg: bytes
     wide: bool = False
+    light: bool = False
 
 
 class Style:

@@ -247,7 +247,7 @@ def every_state(findings: Findings, dataset: str) -> Table | None:
     ]
     note = (
         "Accuracies in percent. The best epoch is chosen on validation. Pruned: counted, units of each kind and share of all "
-        "parameters; scheduled: the rate that the schedule asked for."
+        "parameters; scheduled: the rate that the schedule asked for, of units unless it says otherwise."
     )
     if own:
         note += f" Recorded by the methods themselves: {', '.join(own)}."

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import matplotlib.figure
 import pytest
 
-from prune.report.figures import accuracy, models, pareto, survival, training
+from prune.report.figures import accuracy, models, pareto, sensitivity, survival, swept, training
 from prune.report.figures.style import RC
 
 
@@ -21,7 +21,7 @@ class Canvas(NamedTuple):
     caption: str
 
 
-MODULES: tuple[ModuleType, ...] = (accuracy, models, pareto, survival, training)
+MODULES: tuple[ModuleType, ...] = (accuracy, models, pareto, sensitivity, survival, swept, training)
 
 
 @pytest.fixture

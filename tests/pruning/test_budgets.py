@@ -11,7 +11,8 @@ import pytest
 from prune.architectures.group import Group, Member, Structure
 from prune.base.errors import UserError
 from prune.methods.refill import RefillOptions
-from prune.pruning.budget import KindBudget, budgets
+from prune.pruning.budget import KindBudget
+from prune.pruning.budgets import budgets
 from prune.pruning.schedule import ScheduleOptions
 from tests.conftest import Compose
 

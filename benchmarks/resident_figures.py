@@ -15,7 +15,7 @@ from benchmarks.scale import Scale
 from benchmarks.timing import clock, quartiles, ratios, take_turns
 from benchmarks.workbench import compose
 from prune.config import RunConfig
-from prune.data import resident
+from prune.data import cache, resident
 from prune.data.folder import ImageFolder
 from prune.data.loading import Loader
 from prune.data.streaming import Stream
@@ -52,7 +52,7 @@ def cache_build(scale: Scale, folder: Path) -> Figure:
     splits = dataset.load()
     rounds, seconds = [], []
     for number in range(max(2, scale.rounds // 3)):
-        built = clock(lambda number=number: resident.resident(dataset, splits, folder / f"cache-{number}"))  # type: ignore[misc]
+        built = clock(lambda number=number: resident.resident(config.dataset, splits, folder / f"cache-{number}"))  # type: ignore[misc]
         rounds.append(built / clock(lambda: _decode(splits.train, config)))
         seconds.append(built)
     whole = sum(len(splits.of(name)) for name in ("train", "val", "test"))
@@ -61,7 +61,7 @@ def cache_build(scale: Scale, folder: Path) -> Figure:
 
 def _decode(split: object, config: RunConfig) -> None:
     stream = Stream(split, config.dataset, WORKERS, CPU)  # type: ignore[arg-type]
-    size = resident.BATCH
+    size = cache.BATCH
     numbers = [(number, None) for number in range(len(split))]  # type: ignore[arg-type]
     try:
         drain(stream.read([numbers[at : at + size] for at in range(0, len(numbers), size)]))  # type: ignore[arg-type]

@@ -19,8 +19,30 @@ def cpu_count() -> int:
 
 
 def memory_bytes() -> int:
-    """Physical memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Memory that this process may use: the machine's, or less where a scheduler or a container limits it."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_cgroup_limits(Path("/"))])
+
+
+def _cgroup_limits(root: Path) -> list[int]:
+    """What the control groups around this process allow, each within the next (version 2, or version 1's for memory)."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return []
+    limits = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, name = ("memory", "memory.limit_in_bytes") if controllers else ("", "memory.max")
+        group = Path(os.path.normpath(f"/{path}"))
+        for part in (group, *group.parents):
+            try:
+                text = (root / "sys/fs/cgroup" / top / str(part).lstrip("/") / name).read_text().strip()
+            except OSError:  # outside this container, or a group without a limit of its own
+                continue
+            limits += [int(text)] if text.isdecimal() else []  # else "max"
+    return limits
 
 
 def cpu_model() -> str:

@@ -52,12 +52,16 @@ class Splits:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Per-channel mean and std of the training images in [0, 1], class names, and a digest of the content."""
+    """Per-channel mean and std of the training images in [0, 1], class names, and a digest of the content.
+
+    Of files also whether they are decoded once and live on the device, since the run's random crops depend on it.
+    """
 
     mean: list[float]
     std: list[float]
     classes: list[str]
     fingerprint: str | None
+    resident: bool | None = None
 
 
 class Dataset(ABC):

@@ -41,8 +41,11 @@ def known_facts(path: Path, dataset: Dataset, splits: Splits) -> DataFacts | Non
     return stored
 
 
-def new_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> DataFacts:
+def new_facts(path: Path, dataset: Dataset, splits: Splits, workers: int, resident: bool | None = None) -> DataFacts:
     """Compute the facts and store them at `path`. Of a folder the same images are looked at, decoded already or not.
+
+    Args:
+        resident: of files, whether they live on the device (see `DataFacts`).
 
     Raises:
         UserError: naming an image that cannot be decoded.
@@ -54,22 +57,23 @@ def new_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> Dat
         mean, std = _moments([splits.train.images])
     else:
         mean, std = _moments([splits.train.images[_evenly(len(splits.train), CHECKED_IMAGES)]])
-    facts = DataFacts(mean, std, splits.classes, fingerprint)
-    write_json(path, asdict(facts))
+    facts = DataFacts(mean, std, splits.classes, fingerprint, resident)
+    write_json(path, {name: value for name, value in asdict(facts).items() if (name, value) != ("resident", None)})
     return facts
 
 
 def _stored(path: Path) -> DataFacts | None:
     """What the run's first start found; None if there is no such file, or it says nothing that makes sense."""
     stored = read_json(path)
-    if not isinstance(stored, dict) or set(stored) != {field.name for field in fields(DataFacts)}:
+    if not isinstance(stored, dict) or {*stored, "resident"} != {field.name for field in fields(DataFacts)}:
         return None
     facts = DataFacts(**stored)
     numbers = all(
         isinstance(values, list) and all(isinstance(value, float) for value in values) for values in (facts.mean, facts.std)
     )
     names = isinstance(facts.classes, list) and all(isinstance(name, str) for name in facts.classes)
-    return facts if numbers and names and isinstance(facts.fingerprint, str | None) else None
+    others = isinstance(facts.fingerprint, str | None) and isinstance(facts.resident, bool | None)
+    return facts if numbers and names and others else None
 
 
 def _other_classes(before: list[str], after: list[str]) -> str:

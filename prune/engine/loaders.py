@@ -29,13 +29,16 @@ def load_data(config: RunConfig, facts_file: Path, device: torch.device) -> tupl
     dataset = DATASETS.load(config.dataset.name)(config.dataset)
     splits = dataset.load()
     facts = known_facts(facts_file, dataset, splits)
+    on_device = None
     if isinstance(splits.train, FileSplit):
-        from prune.data.resident import is_resident, resident
+        from prune.data.resident import check_memory, is_resident, resident
 
-        if is_resident(dataset.options, splits):
-            splits = resident(dataset, splits, cache_folder(config.outputs))
+        on_device = is_resident(dataset.options, splits, facts)
+        if on_device:
+            check_memory(dataset.options, splits, device)
+            splits = resident(dataset.options, splits, _cache(config, facts_file))
     if facts is None:
-        facts = new_facts(facts_file, dataset, splits, config.hardware.workers)
+        facts = new_facts(facts_file, dataset, splits, config.hardware.workers, on_device)
     _check_data(config, splits, len(facts.classes))
     batch, seed = config.optim.batch_size, config.seed
     sizes = " / ".join(str(len(splits.of(name))) for name in ("train", "val", "test"))
@@ -47,6 +50,12 @@ def load_data(config: RunConfig, facts_file: Path, device: torch.device) -> tupl
 
     options: Any = config.dataset
     return StreamingLoader(splits, facts, batch, seed, device, options, config.hardware.workers, config.recipe), facts
+
+
+def _cache(config: RunConfig, facts_file: Path) -> Path:
+    """Where decoded images are: below `outputs`; for a run that was brought here from elsewhere, beside it."""
+    brought = facts_file.is_file() and not Path(config.outputs).is_dir()
+    return cache_folder(str(facts_file.parent.parent) if brought else config.outputs)
 
 
 def _check_data(config: RunConfig, splits: Splits, classes: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from prune.base.errors import UserError
 from prune.base.logs import setup_console
 from prune.base.registries import DATASETS
+from prune.base.text import printable
 from prune.data.fetching import download_lock
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,8 @@ def decode_images(options: dict[str, Any], folder: Path) -> None:
     dataset = kind(kind.Options.model_validate(options))
     splits = dataset.load()
     if is_resident(dataset.options, splits):
-        resident(dataset, splits, folder)
-        log.info("images of %s: ready in %s", options["root"], folder)
+        resident(dataset.options, splits, folder)
+        log.info("images of %s: ready in %s", printable(options["root"]), folder)
 
 
 def fetch_weights(name: str) -> None:

@@ -1,13 +1,9 @@
-"""A folder's images, decoded once: evaluation sees the same bits as when they stream, and no cache is believed unchecked."""
+"""Images that live on the device: which do, and that evaluation sees the same bits as when they stream."""
 
 from __future__ import annotations
 
-import json
-import logging
-import multiprocessing
-import os
-import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +14,21 @@ import torch
 from prune.base.errors import UserError
 from prune.config import RunConfig
 from prune.data import resident as module
-from prune.data.base import SPLITS, ArraySplit, Splits
+from prune.data.base import SPLITS, ArraySplit, DataFacts, Splits
 from prune.data.folder import ImageFolder
 from prune.data.loading import ResidentLoader
-from prune.data.resident import decoded_bytes, is_resident, resident
+from prune.data.resident import check_memory, decoded_bytes, is_resident, resident
 from prune.data.statistics import new_facts
 from prune.data.streaming import StreamingLoader
 from prune.engine.loaders import load_data
-from tests.data.folders import SIZE, files, pixels, write
+from tests.data.folders import CLASSES, SIZE, files, pixels
 
 CPU = torch.device("cpu")
 
 
 def decoded(config: RunConfig, folder: Path) -> Splits:
     dataset = ImageFolder(config.dataset)
-    return resident(dataset, dataset.load(), folder)
-
-
-def built(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.npy"))
+    return resident(config.dataset, dataset.load(), folder)
 
 
 def test_the_cache_holds_the_decoded_images_of_each_split(configured: Any, tmp_path: Path) -> None:
@@ -59,7 +51,7 @@ def test_evaluation_sees_the_same_bits_resident_and_streamed(configured: Any, tm
     one, facts = load_data(configured(*keys, "dataset.resident=true"), tmp_path / "one.json", CPU)
     other, streamed_facts = load_data(configured(*keys, "dataset.resident=false"), tmp_path / "other.json", CPU)
     assert isinstance(one, ResidentLoader) and isinstance(other, StreamingLoader)
-    assert facts == streamed_facts
+    assert facts == replace(streamed_facts, resident=True) and streamed_facts.resident is False
     for name in ("val", "test"):
         for ours, theirs in zip(one.evaluation(name, 5), other.evaluation(name, 5), strict=True):
             assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
@@ -102,100 +94,59 @@ def test_the_limit_is_of_decoded_bytes(configured: Any) -> None:
         assert is_resident(configured(f"dataset.resident_limit_gb={limit / 1e9!r}").dataset, splits) is expected
 
 
-def test_the_second_finds_what_the_first_built(configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, folder = configured(), tmp_path / "cache"
-    decoded(config, folder)
-    monkeypatch.setattr(module, "_build", lambda *_: pytest.fail("it was there"))
-    decoded(config, folder)
-    decoded(configured("dataset.split_seed=3", "seed=5", "dataset.augment.flip=true"), folder)
+@pytest.mark.parametrize("began", [True, False, None])
+def test_a_run_goes_on_as_it_began(configured: Any, began: bool | None) -> None:
+    """`None`: before there was a choice, when all folders streamed."""
+    facts = DataFacts([0.5] * 3, [0.5] * 3, list(CLASSES), "digest", began)
+    for limit in (1e-6, 4):
+        for stated in ("auto", "true", "false"):
+            config = configured(f"dataset.resident={stated}", f"dataset.resident_limit_gb={limit}")
+            splits = ImageFolder(config.dataset).load()
+            assert is_resident(config.dataset, splits, facts) is {"auto": bool(began), "true": True, "false": False}[stated]
 
 
-@pytest.mark.parametrize("how", ["flip", "cut", "empty", "gone", "facts", "swapped"])
-def test_a_damaged_cache_is_built_again(configured: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str) -> None:
-    config, folder = configured(), tmp_path / "cache"
-    expected = decoded(config, folder)
-    [file] = built(folder)
-    data, facts = file.read_bytes(), file.with_suffix(".json")
-    if how == "gone":
-        file.unlink()
-    elif how == "facts":
-        facts.write_text("[1]")
-    elif how == "swapped":
-        facts.write_text(json.dumps({**json.loads(facts.read_text()), "root": "/another/folder"}))
-    else:
-        flipped = data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
-        file.write_bytes({"flip": flipped, "cut": data[:-20], "empty": b""}[how])
-    with caplog.at_level(logging.INFO):
-        again = decoded(config, folder)
-    assert "decoding" in caplog.text
-    assert file.read_bytes() == data and np.array_equal(again.train.images, expected.train.images)
+def _sizes(config: RunConfig) -> tuple[int, int, int]:
+    """Bytes of all images; of what lives on the device; and of both the images and the padded training images."""
+    counts = {name: len(split) for name, split in files(config).items()}
+    padded = counts["train"] * 3 * (SIZE + 4) ** 2
+    images = sum(counts.values()) * 3 * SIZE**2
+    return images, padded + (counts["val"] + counts["test"]) * 3 * SIZE**2, images + padded
 
 
-def test_a_folder_that_changed_makes_another_cache(configured: Any, root: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    decoded(configured(), folder)
-    write(root / "train" / "ant" / "another.png", 99)
-    found = decoded(configured(), folder)
-    assert len(built(folder)) == 2
-    assert sum(len(found.of(name)) for name in SPLITS) == len(list(root.rglob("*.png")))
-
-
-def test_a_copied_folder_has_a_cache_of_its_own(configured: Any, root: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    decoded(configured(), folder)
-    shutil.copytree(root, tmp_path / "copy")
-    decoded(configured(f"dataset.root={tmp_path / 'copy'}"), folder)
-    assert len(built(folder)) == 2
-
-
-def test_a_broken_image_is_named_and_leaves_no_cache(configured: Any, root: Path, tmp_path: Path) -> None:
-    broken = sorted(root.rglob("train/*/*.png"))[3]
-    broken.write_bytes(broken.read_bytes()[:40])
-    with pytest.raises(UserError, match=rf"dataset.root: {broken} cannot be decoded"):
-        decoded(configured(), tmp_path / "cache")
-    assert not built(tmp_path / "cache") and not list((tmp_path / "cache").glob(".*"))
-
-
-def test_too_little_room_is_told_before_anything_is_decoded(
-    configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stated", ["true", "auto"])
+def test_more_than_the_memory_is_told_with_its_size(
+    configured: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stated: str
 ) -> None:
-    usage = namedtuple("usage", "total used free")(10, 10, 7)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"takes \S+ GB and .* has 7e-09 GB left; make room, or set dataset.resident=false"):
-        decoded(configured(), tmp_path / "cache")
+    config = configured(f"dataset.resident={stated}", "dataset.augment.crop_padding=2", "optim.batch_size=6")
+    images, _, loading = _sizes(config)
+    monkeypatch.setattr(module, "memory_bytes", lambda: loading)
+    load_data(config, tmp_path / "fits.json", CPU)
+    monkeypatch.setattr(module, "memory_bytes", lambda: loading - 1)
+    with pytest.raises(UserError) as told:
+        load_data(config, tmp_path / "data.json", CPU)
+    assert str(told.value).startswith(
+        f"dataset.resident={stated}: the decoded images take {images / 1e9:.3g} GB, for which {loading / 1e9:.3g} GB of memory "
+        f"are needed, and this machine has {(loading - 1) / 1e9:.3g} GB; set dataset.resident=false"
+    )
 
 
-def test_more_than_the_memory_is_told_with_its_size(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "memory_bytes", lambda: 1000)
-    config = configured("dataset.resident=true")
-    with pytest.raises(UserError, match=r"dataset.resident=true: the decoded images take \S+ GB and this machine has 1e-06 GB"):
-        is_resident(config.dataset, ImageFolder(config.dataset).load())
+def test_the_device_must_hold_the_padded_images(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured("dataset.resident=true", "dataset.augment.crop_padding=2")
+    splits, device = ImageFolder(config.dataset).load(), torch.device("cuda:1")
+    _, held, _ = _sizes(config)
+    properties, asked = namedtuple("properties", "total_memory"), []
+    for have in (held, held - 1):
+        monkeypatch.setattr(
+            torch.cuda, "get_device_properties", lambda which, have=have: asked.append(which) or properties(have)
+        )
+        if have == held:
+            check_memory(config.dataset, splits, device)
+        else:
+            with pytest.raises(UserError, match=r"are needed, and cuda:1 has \S+ GB; set dataset.resident=false"):
+                check_memory(config.dataset, splits, device)
+    assert asked == [device, device]
 
 
 def test_images_cropped_before_they_are_resized_cannot_be_resident(configured: Any) -> None:
     with pytest.raises(UserError, match=r"dataset.augment.crop_scale=0.3 crops them"):
         configured("dataset.resident=true", "dataset.augment.crop_scale=0.3")
-
-
-def _process(config: RunConfig, folder: Path, answer: Any) -> None:
-    decodes = module._build
-
-    def build(*arguments: Any) -> None:
-        answer.put(os.getpid())
-        decodes(*arguments)
-
-    module._build = build
-    decoded(config, folder)
-
-
-def test_of_several_processes_one_builds(configured: Any, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    answer = context.Queue()
-    processes = [context.Process(target=_process, args=(configured(), tmp_path / "cache", answer)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    answer.get(timeout=10)
-    assert answer.empty()

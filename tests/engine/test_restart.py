@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from prune.base.files import read_json
+from prune.config import RunConfig
 from prune.engine.cell import run_cell
-from prune.rundir.checkpoint import load_last
+from prune.rundir.checkpoint import load_last, save_last
 from tests.conftest import TINY_RUN, Compose
 from tests.engine.durability import differences, kill_and_resume, run_to_end
 from tests.engine.runs import RunTiny, interrupted, stop_at
@@ -133,6 +134,45 @@ def test_sigkill_with_images_streamed_by_workers(tmp_path: Path, image_folder: P
     killed, landed = kill_and_resume(tmp_path / "killed", overrides, kills=2, longest=1.0)
     assert landed >= 1
     assert differences(whole, killed) == []
+
+
+@pytest.fixture
+def resident(compose_tiny: Compose, image_folder: Path, tmp_path: Path) -> Callable[..., RunConfig]:
+    """A run whose images live on the device, because there are few of them."""
+    folder = ("dataset=image_folder", f"dataset.root={image_folder}", "dataset.image_size=16", "dataset.augment.crop_padding=2")
+    return lambda name: compose_tiny(*folder, "method=refill", "optim.batch_size=8", f"outputs={tmp_path / name}")
+
+
+def test_resident_images_whose_cache_was_damaged_go_on_exactly(
+    resident: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = run_cell(resident("whole")).directory
+    assert read_json(whole.data)["resident"] is True
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1, 0, 2)
+        directory = run_cell(resident("other")).directory
+    (cache,) = (tmp_path / "other" / ".cache").glob("*.npy")
+    flip_a_byte(cache)
+    assert run_cell(resident("other")).status == "done"
+    assert "its checksum is not that of its images" in directory.log.read_text()
+    assert differences(whole.path, directory.path) == []
+
+
+def test_a_run_that_began_before_images_could_be_resident_goes_on_streaming(
+    resident: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("prune.data.resident.is_resident", lambda *_: False)
+        whole = run_cell(resident("whole")).directory
+        stop_at(patch, 1, 0, 2)
+        directory = run_cell(resident("other")).directory
+    progress = load_last(directory)
+    assert progress is not None and progress.facts["data.json"].pop("resident") is False
+    save_last(directory, progress)
+    assert run_cell(resident("other")).status == "done"
+    assert "resident" not in read_json(directory.data) and "streamed" in directory.log.read_text()
+    assert not (tmp_path / "other" / ".cache").exists()
+    assert differences(whole.path, directory.path) == []
 
 
 def test_changed_images_are_noticed_when_a_run_goes_on(

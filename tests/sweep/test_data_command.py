@@ -14,6 +14,7 @@ from prune.base.errors import UserError
 from prune.cli import main
 from prune.data.cifar import CIFAR
 from prune.data.fetching import download_lock
+from prune.sweep.data_command import decode_images
 from prune.sweep.fetch import fetch_first
 from tests.conftest import Compose
 
@@ -66,6 +67,15 @@ def test_images_that_jobs_will_share_are_decoded_before_they_start(
     broken.write_bytes(b"no image")
     with pytest.raises(UserError, match=rf"dataset.root: {broken} cannot be decoded"):
         fetch_first([compose(*keys)])
+
+
+def test_the_memory_that_counts_is_that_of_the_machine_that_trains(
+    compose: Compose, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune.data.resident.memory_bytes", lambda: 1)  # a login node's
+    config = compose("dataset=image_folder", f"dataset.root={image_folder}", "dataset.image_size=8", "dataset.resident=true")
+    decode_images(config.dataset.model_dump(mode="json"), tmp_path / "cache")
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
 
 
 def test_a_sweep_without_needs_starts_no_process(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from benchmarks.recipe_figures import randaugment_rate, recipe_step, teacher_ste
 from benchmarks.resident_figures import cache_build, resident_rate
 from benchmarks.scale import Scale
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
+from benchmarks.sweep_figures import plan_growth, status_growth
 from prune.base.machine import cpu_count, cpu_model
 
 FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
@@ -52,6 +53,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "analyse_memory": analyse_memory,
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,
+    "plan_growth": plan_growth,
+    "status_growth": status_growth,
 }
 
 

@@ -18,7 +18,9 @@ class Scale:
         states: states of the run whose cost is added up.
         matrices: sides of the square matrix products that the best rate is looked for with.
         demo: overrides of the demo matrix.
-        repeats_demo: how often the demo matrix is run; `repeats_memory` the run whose memory is measured.
+        repeats_demo: how often the demo matrix is run; `repeats_memory` the run whose memory is measured;
+            `repeats_sweep` the planning of sweeps.
+        cells: runs of the large and of the small sweep whose cost per run is compared.
     """
 
     model: tuple[str, ...] = ("model=vit_small", "model.pretrained=false")
@@ -32,6 +34,8 @@ class Scale:
     demo: tuple[str, ...] = ()
     repeats_demo: int = 2
     repeats_memory: int = 5
+    repeats_sweep: int = 3
+    cells: tuple[int, int] = (500, 50)
 
 
 FULL = Scale()
@@ -48,5 +52,7 @@ MINI = Scale(
     demo=("schedule.states=2", "schedule.epochs=2", "schedule.epochs_first=1"),
     repeats_demo=1,
     repeats_memory=1,
+    repeats_sweep=1,
+    cells=(4, 2),
 )
 """Seconds instead of minutes: shows that every figure can be measured, not what it is."""

@@ -51,13 +51,10 @@ ENDLESS = 30_000
 """Epochs of a run that no machine finishes before the test interrupts it."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes (`pytest -n`) a file's tests share one, and with it their module's fixtures. All that use Slurm
-    share one cluster, and begin first: they mostly wait, while others compute."""
+    """With several processes (`pytest -n`) a file's tests share one. Those that use Slurm begin first: they mostly wait,
+    while others compute."""
     slurm = Path(__file__).parent / "slurm"
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("slurm" if slurm in item.path.parents else str(item.path)))
     items.sort(key=lambda item: slurm not in item.path.parents)
 
 

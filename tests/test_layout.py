@@ -12,7 +12,9 @@ WITHOUT_WING = {"faults", "slurm"}
 ACROSS_MODULES = {
     "analysis/test_cost.py",
     "architectures/test_vit_variants.py",
+    "config/test_bad_families.py",
     "config/test_bad_input.py",
+    "engine/test_combinations.py",
     "engine/test_endings.py",
     "engine/test_fake_gpu.py",
     "engine/test_hooks.py",

@@ -64,6 +64,13 @@ def owners(group: str, key: str) -> list[str]:
     ]
 
 
+def one_of(group: str, names: Sequence[str]) -> str:
+    """`it is one of method=rsst`: what chooses the options that have a key, as it is typed; models are presets of a family."""
+    leaf = CHOSEN_BY_NAME[group].leaf if group in CHOSEN_BY_NAME else "name"
+    chosen = group if leaf == "name" else f"{group}.{leaf}"
+    return f"it is one of {', '.join(f'{chosen}={name}' for name in names)}"
+
+
 def _keys_below(prefix: str, section: type[Section]) -> Iterator[tuple[str, FieldInfo, type[Section]]]:
     for name, field in section.model_fields.items():
         below = section_of(field)

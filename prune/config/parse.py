@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from prune.base.errors import UserError
 from prune.base.section import Section
 from prune.config.checks import cross_check
-from prune.config.describe import FORMS, allowed, owners, section_of, show
+from prune.config.describe import FORMS, allowed, one_of, owners, section_of, show
 from prune.config.recipe import is_path
 from prune.config.schema import CHOSEN_BY_NAME, NAME, RunConfig
 from prune.config.secrets import SUBMISSION_ONLY
@@ -123,7 +123,7 @@ def _advice(config: Mapping[str, Any], path: list[str], parent: type[Section]) -
     *parents, leaf = path
     others = owners(parents[0], ".".join([*parents[1:], leaf])) if parents else []
     if others:
-        return f"it is one of {', '.join(f'{parents[0]}={name}' for name in others)}"
+        return one_of(parents[0], others)
     elsewhere = [
         f"{name}.{leaf}"
         for name in RunConfig.model_fields

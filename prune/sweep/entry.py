@@ -22,7 +22,7 @@ from prune.engine.stop import Stop
 from prune.rundir.counts import budgets_of
 from prune.sweep.controls import check_typed, control_cells
 from prune.sweep.estimate import Estimate
-from prune.sweep.plan import make_plan, print_plan, trainers_first
+from prune.sweep.plan import in_turn, make_plan, print_plan
 from prune.sweep.summary import print_failures, print_summary
 
 PREEMPTED = 130
@@ -94,7 +94,7 @@ def launch_cells(
             _discard(folder)
             return 0
         if inline:
-            return run_in_turn([(cell.config, cell.share.points) for cell in trainers_first(plan)], Estimate.after(plan))
+            return run_in_turn([(cell.config, cell.share.points) for cell in in_turn(plan)], Estimate.after(plan))
         from prune.sweep.dispatch import launch_sweep
 
         return launch_sweep(plan, executor)

@@ -89,12 +89,12 @@ def _files_with(group: str, key: str) -> list[str]:
 
 def _meant(key: str) -> str | None:
     """One spelt alike, the option that has it, or one of the same name in another section."""
-    from prune.config.describe import all_keys, owners
+    from prune.config.describe import all_keys, one_of, owners
 
     known = {name for name, _, _ in all_keys()}
     group, _, leaf = key.partition(".")
     if key in known:
-        return f"it is one of {', '.join(f'{group}={name}' for name in owners(group, leaf) or _files_with(group, leaf))}"
+        return one_of(group, owners(group, leaf) or _files_with(group, leaf))
     longer = sorted(name for name in known if name.startswith(f"{key}_"))
     close = longer or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     same_leaf = sorted(name for name in known if name.endswith(f".{key}"))

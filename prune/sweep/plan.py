@@ -134,6 +134,15 @@ def trainers_first(plan: Sequence[PlannedCell]) -> list[PlannedCell]:
     return sorted(plan, key=lambda cell: cell.share.takes_over)
 
 
+def in_turn(plan: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """In the order of the plan, but who trains a state 0 has the turn of the first of those that take it over."""
+    order = list(plan)
+    for trainer in (cell for cell in plan if cell.share.trained_by == cell.directory.path):
+        first = next(n for n, cell in enumerate(order) if cell.share.trained_by == trainer.directory.path)
+        order.insert(first, order.pop(order.index(trainer)))
+    return order
+
+
 def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> None:
     """One row per cell, then the totals."""
     console = console or wide_enough(Console())

@@ -138,6 +138,6 @@ def test_ctrl_c_in_a_cells_last_moments_stops_the_sweep(compose_tiny: Compose, m
         write(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine_run, "write_checksums", interrupted)
-    assert run_in_turn([first, second]) == PREEMPTED
+    assert run_in_turn([(first, ()), (second, ())]) == PREEMPTED
     assert read_json_object(run_directory(first).status)["status"] == "done"
     assert not run_directory(second).path.exists()

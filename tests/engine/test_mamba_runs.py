@@ -1,8 +1,7 @@
-"""Whole runs of Vision Mambas: every criterion, scope, method and rewind; stopped and resumed; exported, measured, reported."""
+"""Whole runs of Vision Mambas: stopped and resumed; exported, measured, reported."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
@@ -29,51 +28,6 @@ TINY = [
     "model.d_state=4",
     "schedule.states=2",
 ]
-
-CRITERIA = ("magnitude", "group_magnitude", "remaining", "remaining_count", "taylor", "activation", "random")
-PAIRS = [
-    ("magnitude", "global", "separate", "refill", "init"),
-    ("group_magnitude", "layer", "separate", "rsst", "none"),
-    ("remaining", "global", "joint", "rsst", "init"),
-    ("remaining_count", "layer", "separate", "refill", "epoch:1"),
-    ("taylor", "global", "joint", "refill", "none"),
-    ("activation", "global", "separate", "rsst", "epoch:1"),
-    ("random", "layer", "separate", "refill", "none"),
-    ("magnitude", "global", "joint", "rsst", "none"),
-]
-ALL = [
-    cell
-    for cell in itertools.product(
-        CRITERIA, ("global", "layer"), ("separate", "joint"), ("refill", "rsst"), ("init", "epoch:1", "none")
-    )
-    # A joint list has no layers, and mean activations of two kinds cannot be compared: both are refused while composing.
-    if cell[2] == "separate" or (cell[1] == "global" and cell[0] != "activation")
-]
-
-
-def run(compose: Compose, criterion: str, scope: str, pools: str, method: str, rewind: str) -> None:
-    chosen = (f"method={method}", f"method.criterion={criterion}", f"method.scope={scope}", f"method.pools={pools}")
-    config = compose(*TINY, *chosen, f"method.rewind='{rewind}'")
-    directory = finished(run_cell(config))
-    dense, last = read_jsonl(directory.path / "states.jsonl")
-    assert dense["kept"] == {"channels": 64, "neurons": 64}
-    if pools == "separate":
-        assert last["kept"] == {"channels": 19, "neurons": 19}  # 30 %
-    structure = config.architecture(10).structure
-    assert last["parameters"] == structure.parameters(last["groups"]) < dense["parameters"]
-    model = prune.load(directory.path)
-    assert sum(parameter.numel() for parameter in model.parameters()) == last["parameters"]
-
-
-@pytest.mark.parametrize("cell", PAIRS, ids="-".join)
-def test_it_is_pruned_in_every_way(compose: Compose, cell: tuple[str, str, str, str, str]) -> None:
-    run(compose, *cell)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("cell", ALL, ids="-".join)
-def test_it_is_pruned_in_all_combinations(compose: Compose, cell: tuple[str, str, str, str, str]) -> None:
-    run(compose, *cell)
 
 
 @pytest.mark.parametrize("method", ["refill", "rsst"])

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from prune.config.optim import OptimConfig
 from prune.engine import optim
 from prune.pruning.compact import compact
+from tests.architectures import mambas, vit_variants
+from tests.architectures.swins import SHIFTED
 from tests.architectures.vits import MICRO, Units, batch, build, cut, hold_at_zero, keep_set, placed, random_units
 
 
@@ -32,6 +34,38 @@ def test_which_parameters_decay(decay: str) -> None:
         # By name, not by dimension: linear layers and the patch embedding are matrices.
         matrix = name.endswith("weight") and "norm" not in name
         assert decays[id(parameter)] == (0.01 if decay == "all" or matrix else 0.0), name
+
+
+SPARED = {
+    "vit": ("norm", "bias", "pos_embed", "cls_token", "reg_token", "ls1.", "ls2."),
+    "swin": ("norm", "bias"),  # the tables of relative positions are called biases as well
+    "mamba": ("norm", "bias", "pos_embed", "cls_token", "A_log", "A_b_log", "mixer.D", "mixer.D_b", "conv1d"),
+}
+"""Family → what is no matrix that decays, by parts of names."""
+
+
+@pytest.mark.parametrize("family", SPARED)
+def test_what_a_model_names_is_spared_though_it_has_a_matrixs_shape(family: str) -> None:
+    models = {
+        "vit": lambda: vit_variants.architecture("registers with positions", init_values=0.1).create(),
+        "swin": SHIFTED.architecture.create,
+        "mamba": lambda: mambas.build(mambas.HYBRID),
+    }
+    model = models[family]()
+    optimizer = optim.make_optimizer(config(decay="matrices"), model)
+    decays = {id(p): group["weight_decay"] > 0 for group in optimizer.param_groups for p in group["params"]}
+    found = {name: decays[id(parameter)] for name, parameter in model.named_parameters()}
+    assert found == {name: not any(part in name for part in SPARED[family]) for name in found}
+    assert all(any(part in name for name in found) for part in SPARED[family] if part not in ("cls_token", "mixer.D"))
+
+
+def test_a_plain_vits_groups_are_those_of_its_shapes() -> None:
+    """In the order of the model: what timm's ViT names has three dimensions anyway."""
+    model = build(MICRO)
+    first, second = optim.make_optimizer(config(decay="matrices"), model).param_groups
+    shapes = [parameter.dim() in (2, 4) for parameter in model.parameters()]
+    assert [id(p) for p in first["params"]] == [id(p) for p, yes in zip(model.parameters(), shapes, strict=True) if yes]
+    assert [id(p) for p in second["params"]] == [id(p) for p, yes in zip(model.parameters(), shapes, strict=True) if not yes]
 
 
 OPTIMISERS: dict[str, tuple[OptimConfig, Callable[[list[Any]], torch.optim.Optimizer]]] = {

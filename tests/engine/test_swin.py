@@ -1,10 +1,9 @@
-"""Whole runs of a small Swin: criteria, scopes, pools, methods, rewinds, floors; killed and resumed; what they leave."""
+"""Whole runs of a small Swin: without floors; killed and resumed; what they leave."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 
 import onnxruntime
@@ -43,69 +42,6 @@ Run = Callable[..., Outcome]
 @pytest.fixture
 def run(compose: Compose) -> Run:
     return lambda *overrides: run_cell(compose(*SWIN, *overrides))
-
-
-CHOICES = {
-    "method": ("refill", "rsst"),
-    "method.criterion": ("magnitude", "group_magnitude", "remaining", "remaining_count", "taylor", "activation", "random"),
-    "method.scope": ("global", "layer"),
-    "method.pools": ("separate", "joint"),
-    "method.rewind": ("none", "init", "epoch:0"),
-    "method.min_per_block": ("0", "1", "auto"),
-    "method.targets": ("all", "[heads]", "[neurons]"),
-    "optim": ("adamw", "sgd"),
-}
-
-
-def allowed(row: tuple[str, ...]) -> bool:
-    values = dict(zip(CHOICES, row, strict=True))
-    joint = values["method.pools"] == "joint"
-    alike = values["method.criterion"] != "activation" and values["method.targets"] == "all"
-    return not joint or (alike and values["method.scope"] == "global")
-
-
-def everything() -> list[tuple[str, ...]]:
-    return [row for row in product(*CHOICES.values()) if allowed(row)]
-
-
-def pairwise() -> Iterator[tuple[str, ...]]:
-    """Rows in which every pair of values that may stand together does, chosen greedily, the same each time."""
-    rows = everything()
-    pairs = {row: {(i, j, row[i], row[j]) for i in range(len(row)) for j in range(i)} for row in rows}
-    missing = set().union(*pairs.values())
-    while missing:
-        best = max(rows, key=lambda row: len(pairs[row] & missing))
-        missing -= pairs[best]
-        yield best
-
-
-def check(outcome: Outcome, row: tuple[str, ...]) -> None:
-    values = dict(zip(CHOICES, row, strict=True))
-    lines = read_jsonl(finished(outcome).path / "states.jsonl")
-    last = lines[-1]
-    structure = prune.load(outcome.directory.path).manifest.architecture.structure
-    assert last["parameters"] == structure.parameters(last["groups"])
-    assert last["macs"] == structure.macs(last["groups"])
-    assert last["kept"] == structure.by_kind(last["groups"])
-    heads, neurons = (12 if values["method.targets"] == "[neurons]" else 4, 48 if values["method.targets"] == "[heads]" else 14)
-    if values["method.pools"] == "separate":
-        assert last["kept"] == {"heads": heads, "neurons": neurons}  # 30 % of 12 and of 48
-    else:
-        most = structure.fixed_parameters + 0.3 * (structure.parameters() - structure.fixed_parameters)
-        assert last["parameters"] <= most + max(group.parameters for group in structure.groups) + structure.parameters() // 20
-    if values["method.min_per_block"] == "1":
-        assert min(last["groups"].values()) >= 1
-
-
-@pytest.mark.parametrize("row", pairwise(), ids="-".join)
-def test_choices_go_together(run: Run, row: tuple[str, ...]) -> None:
-    check(run(*(f"{key}={value}" for key, value in zip(CHOICES, row, strict=True))), row)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("row", everything(), ids="-".join)
-def test_all_choices_go_together(run: Run, row: tuple[str, ...]) -> None:
-    check(run(*(f"{key}={value}" for key, value in zip(CHOICES, row, strict=True))), row)
 
 
 WITHOUT_FLOOR = ("method.min_per_block=0", "schedule.rates=[0,0.8,0.95]")

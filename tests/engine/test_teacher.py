@@ -21,7 +21,7 @@ from tests.engine.states import first_state
 
 EVERYTHING = (
     "recipe.mix.mixup=0.8", "recipe.mix.cutmix=1.0", "recipe.randaugment.ops=2", "recipe.erasing.prob=0.25",
-    "recipe.distillation.teacher=state0", "optim.label_smoothing=0.1", "model.drop_path_rate=0.1",
+    "recipe.distillation.teacher=state0", "optim.label_smoothing=0.1", "model.drop_path_rate=0.1", "share_dense=false",
 )  # fmt: skip
 
 

@@ -79,6 +79,6 @@ def test_the_command_plans_them_beside_the_runs(tiny: Compose, tmp_path: Path) -
     finished(run_cell(tiny("method=refill")))
     done = launch(tmp_path, "experiment=controls", "name=sweep", "plan=true")
     assert done.returncode == 0, done.stderr
-    assert "3 runs: 3 new. To compute: 18 epochs" in done.stdout and "digits-scratch-s0-" in done.stdout
+    assert "3 runs: 3 new. To compute: 12 epochs" in done.stdout and "digits-scratch-s0-" in done.stdout
     wrong = launch(tmp_path, "controls=[random]", "name=sweep")
     assert wrong.returncode == 1 and wrong.stderr.startswith("error: controls are started by experiment=controls, with name=")

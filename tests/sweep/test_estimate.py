@@ -19,7 +19,7 @@ def test_the_first_epoch_of_the_first_cell_tells(compose_tiny: Compose, caplog: 
     configs = [compose_tiny(f"seed={seed}") for seed in (0, 1)]
     plan = make_plan(configs)
     assert [cell.hours for cell in plan] == [None, None]
-    assert run_in_turn(configs, Estimate.after(plan)) == 0
+    assert run_in_turn([(config, ()) for config in configs], Estimate.after(plan)) == 0
     (line,) = told(caplog)
     assert line.startswith("to compute, in all: about ") and "hours, at the speed of demo/digits-refill-s0-" in line
     messages = [record.getMessage() for record in caplog.records]
@@ -29,8 +29,8 @@ def test_the_first_epoch_of_the_first_cell_tells(compose_tiny: Compose, caplog: 
 
 def test_what_the_plan_knew_is_not_told_again(compose_tiny: Compose, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="prune")
-    assert run_in_turn([compose_tiny("seed=0")]) == 0
+    assert run_in_turn([(compose_tiny("seed=0"), ())]) == 0
     plan = make_plan([compose_tiny("seed=1")])
     assert plan[0].hours is not None
-    assert run_in_turn([compose_tiny("seed=1")], Estimate.after(plan)) == 0
+    assert run_in_turn([(compose_tiny("seed=1"), ())], Estimate.after(plan)) == 0
     assert told(caplog) == []

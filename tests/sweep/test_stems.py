@@ -20,7 +20,7 @@ from prune.rundir.status import now
 from prune.sweep import submission as notes
 from prune.sweep.dispatch import _mark_queued
 from prune.sweep.local import LocalBackend
-from prune.sweep.plan import PlannedCell, make_plan, trainers_first
+from prune.sweep.plan import PlannedCell, in_turn, make_plan, trainers_first
 from prune.sweep.rows import row_of
 from prune.sweep.slurm import SlurmBackend
 from prune.sweep.slurm_queue import JobState
@@ -73,6 +73,8 @@ def test_whoever_has_most_of_it_trains_it(compose_tiny: Compose) -> None:
     assert {cell.share.trained_by for cell in (refill, rsst, dense)} == {rsst.directory.path}
     assert (refill.epochs_left, rsst.epochs_left, dense.epochs_left) == (4, 5, 4)
     assert trainers_first([refill, rsst, dense]) == [rsst, refill, dense]
+    [other] = make_plan([compose_tiny("seed=1")])
+    assert in_turn([other, refill, dense, rsst]) == [other, rsst, refill, dense]
 
 
 def test_the_rest_of_a_sweep_is_counted_once(compose_tiny: Compose, capsys: pytest.CaptureFixture[str]) -> None:

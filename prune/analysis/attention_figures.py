@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from prune.analysis.base import Numbers, Subject
 from prune.analysis.colours import DENSE, REMOVED, SHARE, block_ticks, colour_of, heading_of, now_label
+from prune.analysis.plots import bare
 from prune.report.figures.style import WIDE, Figure, canvas, heading, legend_below, render
 
 GAP = 1
@@ -25,7 +26,7 @@ def maps_figure(subject: Subject, numbers: Numbers, sample: int) -> Figure:
     figure = canvas((WIDE[0], min(1.5 + 8.0 / len(panels) / most * len(groups), 14)))
     axes = figure.subplots(1, 1 + len(panels), width_ratios=(1, *[4] * len(panels)))
     _, (image,) = subject.images.some(torch.as_tensor(numbers["sampled"][sample : sample + 1]))
-    _bare(axes[0])
+    bare(axes[0])
     axes[0].imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes[0].set_title("image")
     fine = np.max([numbers[f"maps.dense/{group.name}"].shape[2:] for group in groups], axis=0)
@@ -100,20 +101,13 @@ def rollout_figure(subject: Subject, numbers: Numbers) -> Figure:
         line[0].set_ylabel(label)
     grid[0][0].set_ylabel("image")
     for axes in grid.flatten():
-        _bare(axes)
+        bare(axes)
     heading(figure, heading_of(subject, "attention rollout"))
     caption = (
         "How much of each patch reaches the output through the attention of all blocks, half of each block's output being its "
         "input (rollout). Bright is much, each map by its own largest. It knows nothing of values and MLPs."
     )
     return render(figure, "attention-rollout", "Attention rollout", caption)
-
-
-def _bare(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)
-    for side in axes.spines.values():
-        side.set_visible(False)
 
 
 def heads_figure(subject: Subject, numbers: Numbers) -> Figure:

@@ -49,6 +49,12 @@ def blocks_of(structure: Structure, kind: str) -> list[str]:
     return [structure.label(group.block) for group in structure.of(kind)]
 
 
+def kind_by_block(axes: Axes, structure: Structure, kind: str) -> None:
+    """Head a panel with a kind of unit, and name the blocks that have it below."""
+    axes.set(title=kind, xlabel="block")
+    block_ticks(axes, blocks_of(structure, kind))
+
+
 def block_name(structure: Structure, block: int) -> str:
     """`block 3`, or `stage 2, block 3` where the family has stages."""
     return structure.label(block) if structure.labels else f"block {block}"

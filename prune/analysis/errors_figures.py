@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from prune.analysis.base import Numbers, Subject
 from prune.analysis.colours import DENSE, colour_of, heading_of, now_label
 from prune.analysis.judging import bins_of, flipped
+from prune.analysis.plots import bare
 from prune.base.text import printable
 from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
 
@@ -109,10 +110,7 @@ def flips(subject: Subject, numbers: Numbers) -> Figure:
             label, wrong = names[numbers["labels"][place]], _wrong(numbers, int(place))
             axes.set_xlabel(f"{_short(label)}\nnot {_short(names[wrong])}", fontsize=8.5)
         for axes in line:
-            axes.set(xticks=[], yticks=[])
-            axes.grid(False)
-            for side in axes.spines.values():
-                side.set_visible(False)
+            bare(axes)
         line[0].set_ylabel(f"{text}\n({len(found)})", fontsize=9)
         for axes in line[len(found) :]:
             axes.set_visible(False)

@@ -57,9 +57,8 @@ class Importance(Analysis):
             trials += [Trial(group, alive[place : place + 1]) for place in places[group.name].tolist()]
         found = silence_each(subject, now, trials)
         for group in subject.structure.groups:
-            chosen = np.array([loss for loss, trial in zip(found.losses, trials, strict=True) if trial.group is group])
             numbers[f"units/{group.name}"] = now.keep[group.name].numpy()[places[group.name]]
-            numbers[f"added/{group.name}"] = chosen - found.loss
+            numbers[f"added/{group.name}"] = found.of(group, found.losses) - found.loss
             for criterion, by_group in scores.items():
                 numbers[f"scores.{criterion}/{group.name}"] = by_group[group.name]
                 numbers[f"sampled.{criterion}/{group.name}"] = by_group[group.name][places[group.name]]

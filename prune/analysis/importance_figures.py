@@ -6,8 +6,11 @@ import numpy as np
 
 from prune.analysis.base import Numbers, Subject
 from prune.analysis.colours import block_name, colour_of, heading_of
-from prune.analysis.plots import heat
-from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
+from prune.analysis.plots import heat, side_by_side
+from prune.report.figures.style import Figure, heading, legend_below, render
+
+HEIGHT = 4.6
+"""Inches."""
 
 
 def chance_bound(count: int) -> float:
@@ -15,15 +18,10 @@ def chance_bound(count: int) -> float:
     return float(1.96 / np.sqrt(max(count - 1, 1)))
 
 
-def _size(kinds: list[str], height: float = 4.6) -> tuple[float, float]:
-    return (WIDE[0], height) if len(kinds) > 1 else (SMALL[0], height)
-
-
 def correlations(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
     """Of each criterion: its rank correlation with the measured loss, over all units of a kind and block by block."""
     criteria = numbers["criteria"].tolist()
-    figure = canvas(_size(kinds))
-    panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    figure, panels = side_by_side(kinds, HEIGHT, sharey=True)
     for axes, kind in zip(panels, kinds, strict=True):
         count = numbers[f"count/{kind}"]
         bound = chance_bound(count)
@@ -55,8 +53,7 @@ def correlations(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure
 def points(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
     """Each silenced unit: its place by the run's criterion, and the loss that it adds."""
     own = numbers["own"]
-    figure = canvas(_size(kinds))
-    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    figure, panels = side_by_side(kinds, HEIGHT)
     markers = "os^Dv<>PX*"
     for axes, kind in zip(panels, kinds, strict=True):
         groups = [group for group in subject.structure.of(kind) if len(numbers[f"added/{group.name}"])]
@@ -83,14 +80,13 @@ def points(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
 def agreement(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
     """Rank correlation of each two criteria over all units that are left."""
     criteria = numbers["criteria"].tolist()
-    figure = canvas((WIDE[0], 5.6) if len(kinds) > 1 else (SMALL[0], 5.6))
-    panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    figure, panels = side_by_side(kinds, 5.6, sharey=True)
     for axes, kind in zip(panels, kinds, strict=True):
         image = heat(axes, numbers[f"agreement/{kind}"], -1, 1, "PuOr_r")
         axes.set_title(kind)
         axes.set_xticks(range(len(criteria)), criteria, rotation=90)
         axes.set_yticks(range(len(criteria)), criteria)
-    figure.colorbar(image, ax=list(panels), label="rank correlation", shrink=0.8, pad=0.015)
+    figure.colorbar(image, ax=panels, label="rank correlation", shrink=0.8, pad=0.015)
     heading(figure, heading_of(subject, "do criteria agree?"))
     caption = (
         "Spearman's ρ of the scores of each two criteria, over all units that are left. 1: they rank alike; near 0, as with "

@@ -9,9 +9,43 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure as Canvas
+
+from prune.report.figures.style import SMALL, WIDE, canvas
+
+KIND_HEIGHT = 2.9
+"""Inches of a panel where those of several kinds lie below one another; `AROUND` of all that is not a panel."""
+
+AROUND = 1.4
 
 NUMBERED = 12
 """A heat map with more rows or columns than this has no numbers in its cells."""
+
+
+def side_by_side(kinds: Sequence[str], height: float | None = None, **options: Any) -> tuple[Canvas, list[Axes]]:
+    """A canvas with a panel for each kind of unit, in a row: of one kind it takes half of the page's width.
+
+    Args:
+        height: inches, if not the usual.
+        options: of matplotlib's `subplots`.
+    """
+    width, usual = WIDE if len(kinds) > 1 else SMALL
+    figure = canvas((width, usual if height is None else height))
+    return figure, list(figure.subplots(1, len(kinds), squeeze=False, **options)[0])
+
+
+def stacked(kinds: Sequence[str]) -> tuple[Canvas, list[Axes]]:
+    """A canvas with a panel for each kind of unit, each as wide as the page."""
+    figure = canvas((WIDE[0], AROUND + KIND_HEIGHT * len(kinds)))
+    return figure, list(figure.subplots(len(kinds), 1, squeeze=False)[:, 0])
+
+
+def bare(axes: Axes) -> None:
+    """A picture without ticks, grid and frame."""
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    for side in axes.spines.values():
+        side.set_visible(False)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from prune.analysis.base import Numbers, Subject
-from prune.analysis.colours import DENSE, REMOVED, block_ticks, blocks_of, colour_of, heading_of, now_label
-from prune.analysis.plots import Box, boxes
-from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
+from prune.analysis.colours import DENSE, REMOVED, colour_of, heading_of, kind_by_block, now_label
+from prune.analysis.plots import Box, boxes, side_by_side, stacked
+from prune.report.figures.style import Figure, heading, legend_below, render
 
 
 def _images(subject: Subject) -> str:
@@ -18,8 +18,7 @@ def _images(subject: Subject) -> str:
 def ranks(subject: Subject, numbers: Numbers) -> Figure:
     """Effective rank by block, dense and in the state, below the number of activations that there are."""
     kinds = subject.structure.kinds
-    figure = canvas(WIDE if len(kinds) > 1 else SMALL)
-    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    figure, panels = side_by_side(kinds)
     series = [("dense", DENSE, "dense", "s")]
     series += [("now", colour_of(subject), now_label(subject), "o")] if subject.state else []
     for axes, kind in zip(panels, kinds, strict=True):
@@ -31,10 +30,10 @@ def ranks(subject: Subject, numbers: Numbers) -> Figure:
             rank = [numbers[f"rank.{name}/{group.name}"] for group in groups]
             axes.bar(places, features, width=0.2, color=colour, alpha=0.22, linewidth=0)
             axes.plot(places, rank, marker, color=colour, markersize=7, label=label)
-        axes.set(title=kind, xlabel="block", ylabel="effective rank", yscale="log")
+        axes.set(ylabel="effective rank", yscale="log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        block_ticks(axes, blocks_of(subject.structure, kind))
+        kind_by_block(axes, subject.structure, kind)
     heading(figure, heading_of(subject, "effective rank of activations"))
     legend_below(figure, panels[0])
     caption = (
@@ -47,8 +46,7 @@ def ranks(subject: Subject, numbers: Numbers) -> Figure:
 def alike(subject: Subject, numbers: Numbers) -> Figure:
     """In the dense model: how alike each unit is to the unit most like it, kept and removed apart."""
     kinds = subject.structure.kinds
-    figure = canvas((WIDE[0], 1.4 + 2.9 * len(kinds)))
-    panels = figure.subplots(len(kinds), 1, squeeze=False)[:, 0]
+    figure, panels = stacked(kinds)
     for axes, kind in zip(panels, kinds, strict=True):
         groups = subject.structure.of(kind)
         every = [numbers[f"closest.dense/{group.name}"] for group in groups]
@@ -59,8 +57,8 @@ def alike(subject: Subject, numbers: Numbers) -> Figure:
             boxes(axes, [Box("removed by then", REMOVED, removed, "///"), Box("kept", colour_of(subject), kept)])
         else:
             boxes(axes, [Box("dense", DENSE, every)])
-        axes.set(title=kind, xlabel="block", ylabel="largest |cosine|", ylim=(0, 1.02))
-        block_ticks(axes, blocks_of(subject.structure, kind))
+        axes.set(ylabel="largest |cosine|", ylim=(0, 1.02))
+        kind_by_block(axes, subject.structure, kind)
     heading(figure, heading_of(subject, "the most alike unit, in the dense model"))
     legend_below(figure, panels[0])
     caption = (
@@ -75,8 +73,7 @@ def alike(subject: Subject, numbers: Numbers) -> Figure:
 def explained(subject: Subject, numbers: Numbers) -> Figure:
     """Variance that the kept units explain, beside that of as many random ones."""
     kinds = subject.structure.kinds
-    figure = canvas(WIDE if len(kinds) > 1 else SMALL)
-    panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    figure, panels = side_by_side(kinds, sharey=True)
     for axes, kind in zip(panels, kinds, strict=True):
         groups = subject.structure.of(kind)
         places = np.arange(len(groups))
@@ -86,8 +83,8 @@ def explained(subject: Subject, numbers: Numbers) -> Figure:
         axes.bar(places, share, width=0.5, color="#e4e4e4", label="units kept (%)")
         axes.vlines(places, chance.min(1), chance.max(1), color=REMOVED, linewidth=6, label="as many random units, five draws")
         axes.plot(places, kept, "o", color=colour_of(subject), markersize=7, label="kept units")
-        axes.set(title=kind, xlabel="block", ylim=(0, 103))
-        block_ticks(axes, blocks_of(subject.structure, kind))
+        axes.set(ylim=(0, 103))
+        kind_by_block(axes, subject.structure, kind)
     panels[0].set_ylabel("variance explained (%)")
     heading(figure, heading_of(subject, "what the kept units explain of the dense model"))
     legend_below(figure, panels[0])

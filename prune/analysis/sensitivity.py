@@ -57,7 +57,7 @@ class Sensitivity(Analysis):
         numbers |= {"loss": found.loss, "accuracy": found.accuracy}
         for name, values in (("loss", found.losses), ("accuracy", found.accuracies)):
             for group in groups:
-                chosen = np.array([value for value, trial in zip(values, trials, strict=True) if trial.group is group])
+                chosen = found.of(group, values)
                 numbers[f"{name}.parts/{group.name}"] = chosen[:-1]
                 numbers[f"{name}.all/{group.name}"] = chosen[-1:]
         numbers |= {f"left/{name}": units for name, units in left_by(subject, last_state(subject)).items()}

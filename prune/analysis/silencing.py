@@ -17,7 +17,7 @@ from prune.analysis.runs import Snapshot
 from prune.architectures.group import Group, Structure
 from prune.pruning.compact import silenced
 from prune.pruning.keepset import KeepSet
-from prune.pruning.replay import block_modules, recording, replaying
+from prune.pruning.replay import before, block_modules, recording, replaying
 
 BATCH = 256
 
@@ -34,10 +34,15 @@ class Trial:
 class Outcome:
     """Mean cross-entropy and accuracy (percent): of the model as it is, and of each trial in order."""
 
+    trials: Sequence[Trial]
     loss: float
     accuracy: float
     losses: np.ndarray
     accuracies: np.ndarray
+
+    def of(self, group: Group, values: np.ndarray) -> np.ndarray:
+        """Those of the losses or accuracies that are of a group's trials, in order."""
+        return values[[trial.group is group for trial in self.trials]]
 
 
 @torch.no_grad()
@@ -57,11 +62,10 @@ def silence_each(subject: Subject, snapshot: Snapshot, trials: Sequence[Trial]) 
             sums[-1] += _judged(model, batch, labels)
             continue
         trial = trials[index]
-        before = [name for block, name in blocks.items() if block < trial.group.block]
-        with replaying(model, {name: given[name] for name in before if name in given}), _without(snapshot, structure, trial):
+        with replaying(model, before(blocks, given, trial.group.block)), _without(snapshot, structure, trial):
             sums[index] += _judged(model, batch, labels)
     losses, hits = (sums / len(images)).T.numpy()
-    return Outcome(float(losses[-1]), 100 * float(hits[-1]), losses[:-1], 100 * hits[:-1])
+    return Outcome(trials, float(losses[-1]), 100 * float(hits[-1]), losses[:-1], 100 * hits[:-1])
 
 
 def _rounds(model: nn.Module, blocks: dict[int, str], batches: Any, order: Sequence[int]) -> Iterator[tuple[Any, ...]]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from prune.analysis.base import Analysis, Numbers, Shown, Subject
-from prune.analysis.colours import DENSE, REMOVED, block_ticks, blocks_of, colour_of, heading_of, now_label
-from prune.analysis.plots import Box, boxes
+from prune.analysis.colours import DENSE, REMOVED, colour_of, heading_of, kind_by_block, now_label
+from prune.analysis.plots import Box, boxes, side_by_side, stacked
 from prune.architectures.group import Group
 from prune.pruning.slices import by_unit
-from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
+from prune.report.figures.style import Figure, heading, legend_below, render
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -84,8 +84,7 @@ def _difference(subject: Subject, numbers: Numbers, kind: str) -> str:
 
 def _quantile_figure(subject: Subject, numbers: Numbers) -> Figure:
     kinds = subject.structure.kinds
-    figure = canvas(WIDE if len(kinds) > 1 else SMALL)
-    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    figure, panels = side_by_side(kinds)
     series = [("dense", DENSE, "dense")]
     series += [("now", colour_of(subject), now_label(subject))] if subject.state else []
     for axes, kind in zip(panels, kinds, strict=True):
@@ -96,8 +95,8 @@ def _quantile_figure(subject: Subject, numbers: Numbers) -> Figure:
             axes.vlines(places, found[0], found[4], color=colour, linewidth=1.2)
             axes.vlines(places, found[1], found[3], color=colour, linewidth=5, alpha=0.55)
             axes.plot(places, found[2], "o", color=colour, label=label)
-        axes.set(title=kind, xlabel="block", ylabel="|w|", ylim=(0, None))
-        block_ticks(axes, blocks_of(subject.structure, kind))
+        axes.set(ylabel="|w|", ylim=(0, None))
+        kind_by_block(axes, subject.structure, kind)
     heading(figure, heading_of(subject, "weights by block"))
     legend_below(figure, panels[0])
     caption = (
@@ -109,8 +108,7 @@ def _quantile_figure(subject: Subject, numbers: Numbers) -> Figure:
 
 def _norm_figure(subject: Subject, numbers: Numbers) -> Figure:
     kinds, colour = subject.structure.kinds, colour_of(subject)
-    figure = canvas((WIDE[0], 1.4 + 2.9 * len(kinds)))
-    panels = figure.subplots(len(kinds), 1, squeeze=False)[:, 0]
+    figure, panels = stacked(kinds)
     for axes, kind in zip(panels, kinds, strict=True):
         groups = subject.structure.of(kind)
         now = [numbers[f"norm.now/{group.name}"] for group in groups]
@@ -121,8 +119,8 @@ def _norm_figure(subject: Subject, numbers: Numbers) -> Figure:
             boxes(axes, [removed, kept, Box("kept, at the state's end", colour, now, "...", 0.25)])
         else:
             boxes(axes, [Box("dense", DENSE, now)])
-        axes.set(title=kind, xlabel="block", ylabel="norm of a unit", ylim=(0, None))
-        block_ticks(axes, blocks_of(subject.structure, kind))
+        axes.set(ylabel="norm of a unit", ylim=(0, None))
+        kind_by_block(axes, subject.structure, kind)
     heading(figure, heading_of(subject, "norms of units"))
     legend_below(figure, panels[0])
     began, which = subject.began_from

@@ -16,6 +16,13 @@ BINS = 31
 """Strengths from none to full, of which `magnitude` is one."""
 
 
+MOVED, MAPPED = (sum(name in names for name, _ in VARIANTS) for names in (MOVES, TABLES))
+"""How many variants move pixels, and how many map values: these come first, in this order."""
+
+SPANS = ((0, MOVED), (MOVED, MOVED + MAPPED), *((v, v + 1) for v in range(MOVED + MAPPED, len(VARIANTS) - 1)))
+"""The variants that one kernel does together; the last, the identity, is done by none."""
+
+
 class RandAugment:
     """Does what was drawn, for images of one size: torchvision's results with a few kernels a batch instead of some an image.
 
@@ -42,16 +49,15 @@ class RandAugment:
         return images
 
     def _round(self, images: Tensor, order: Tensor, variants: Tensor, counts: list[int]) -> Tensor:
-        first, moved, mapped = 0, len(self._moves), len(self._moves) + len(self._tables)
-        spans = [(0, moved), (moved, mapped), *((v, v + 1) for v in range(mapped, len(VARIANTS) - 1))]
-        for begin, end in spans:
+        first = 0
+        for begin, end in SPANS:
             count = sum(counts[begin:end])
             if count:
                 chosen = order[first : first + count]
                 part, which = images.index_select(0, chosen), variants[first : first + count] - begin
                 if begin == 0:
                     part = _move(part, self._moves.index_select(0, which))
-                elif begin == moved:
+                elif begin == MOVED:
                     part = _look_up(part, self._tables.index_select(0, which))
                 else:
                     part = self._apply(VARIANTS[begin], part)

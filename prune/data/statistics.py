@@ -17,15 +17,6 @@ CHECKED_IMAGES = 20_000
 """Up to so many files per split are decoded once at first start: all of a small dataset, an even sample of a large one."""
 
 
-def data_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> DataFacts:
-    """The facts stored at `path`, or computed and stored there at first start.
-
-    Raises:
-        UserError: as `known_facts` and `new_facts`.
-    """
-    return known_facts(path, dataset, splits) or new_facts(path, dataset, splits, workers)
-
-
 def known_facts(path: Path, dataset: Dataset, splits: Splits) -> DataFacts | None:
     """The facts stored at `path`; None at first start.
 

@@ -48,17 +48,19 @@ def logits_and_loss(
     teacher's weight says; of several the first learns the label and the others the teacher (DeiT's distillation token). The
     loss of several is the mean of theirs, weighted likewise, and their logits are the mean, as in evaluation.
     """
-    single = isinstance(output, Tensor)
     outputs = [output] if isinstance(output, Tensor) else list(output)
-    logits = outputs[0] if single else torch.stack(outputs).mean(0)
-    learners = outputs[:1] if teacher is not None else outputs
-    losses = [cross_entropy(each, batch.labels, batch.mixed, smoothing) for each in learners]
-    loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+    logits = _mean(outputs)
     if teacher is None:
-        return logits, loss
+        return logits, _mean([cross_entropy(each, batch.labels, batch.mixed, smoothing) for each in outputs])
     answer = teacher.answer(batch.images)
-    taught = torch.stack([teacher.loss(each, answer) for each in (outputs if single else outputs[1:])]).mean()
-    return logits, (1 - teacher.weight) * loss + teacher.weight * taught
+    label = cross_entropy(outputs[0], batch.labels, batch.mixed, smoothing)
+    taught = _mean([teacher.loss(each, answer) for each in outputs[1:] or outputs])
+    return logits, (1 - teacher.weight) * label + teacher.weight * taught
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    """Of one itself: the bits of a model with one classifier are those of its own loss."""
+    return tensors[0] if len(tensors) == 1 else torch.stack(list(tensors)).mean(0)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, mixed: MixedLabels | None, smoothing: float) -> Tensor:

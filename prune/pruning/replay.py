@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -31,6 +31,11 @@ def block_modules(model: nn.Module, structure: Structure) -> dict[int, str]:
                 name = above
         found[block] = name
     return found
+
+
+def before(blocks: Mapping[int, str], given: Mapping[str, Tensor], block: int) -> dict[str, Tensor]:
+    """Of what was recorded, that of the blocks before one: what changes only from there on may use it again."""
+    return {name: given[name] for earlier, name in blocks.items() if earlier < block and name in given}
 
 
 def _is_in(name: str, module: str) -> bool:
@@ -67,7 +72,7 @@ def recording(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tens
 
 
 @contextmanager
-def replaying(model: nn.Module, given: dict[str, Tensor]) -> Iterator[None]:
+def replaying(model: nn.Module, given: Mapping[str, Tensor]) -> Iterator[None]:
     """Within this context these modules give what they gave before, and compute nothing."""
     modules = [model.get_submodule(name) for name in given]
     for module, result in zip(modules, given.values(), strict=True):

@@ -15,7 +15,7 @@ from prune.pruning.compact import silenced
 from prune.pruning.criteria.base import Scoring
 from prune.pruning.keepset import KeepSet
 from prune.pruning.ranking import Scores, place_in_block
-from prune.pruning.replay import block_modules, recording, replaying
+from prune.pruning.replay import before, block_modules, recording, replaying
 from prune.pruning.sensitivity import Curve, points
 
 
@@ -48,8 +48,8 @@ def sensitivities(
             losses = [_loss(scoring, images, labels)]
         for trial in trials:
             check()
-            before = {name: given[name] for block, name in blocks.items() if block < trial.group.block and name in given}
-            with silenced(model, trial.structure, trial.alive, trial.keep), replaying(model, before):
+            earlier = before(blocks, given, trial.group.block)
+            with silenced(model, trial.structure, trial.alive, trial.keep), replaying(model, earlier):
                 losses.append(_loss(scoring, images, labels))
         batches.append(torch.stack(losses))
     model.train(training)

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from prune.architectures.group import MEASURED, Measure
 from prune.base.text import rounded
 from prune.report.findings import Findings
 from prune.report.study import Run, Variant
 from prune.report.variants import model_names
 
-MEASURES = {"parameters": "parameters", "macs": "MACs"}
-"""Column of `Study.states` → what a table calls it."""
+MEASURES: tuple[Measure, ...] = ("parameters", "macs")
+"""Columns of `Study.states`, called in a table as in a sentence (`MEASURED`)."""
 
 ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
 """The first two digits of the sizes at which models are compared."""
@@ -153,4 +154,4 @@ def _round_sizes(low: float, high: float) -> list[float]:
 
 def heading(size: float, measure: str) -> str:
     """`60 k parameters`."""
-    return f"{rounded(size)} {MEASURES[measure]}"
+    return f"{rounded(size)} {MEASURED[measure]}"

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from prune.config import RunConfig
-from prune.data.base import SPLITS, FileSplit
+from prune.data.base import SPLITS, DataFacts, Dataset, FileSplit, Splits
 from prune.data.folder import ImageFolder
 from prune.data.recipe import NO_RECIPE, ImageRecipe
-from prune.data.statistics import data_facts
+from prune.data.statistics import known_facts, new_facts
 from prune.data.streaming import StreamingLoader
 
 SIZE = 8
@@ -47,6 +47,11 @@ def loader(
     facts = data_facts(tmp_path / "data.json", dataset, splits, workers)
     options: Any = config.dataset
     return StreamingLoader(splits, facts, batch_size, seed, torch.device("cpu"), options, workers, recipe)
+
+
+def data_facts(path: Path, dataset: Dataset, splits: Splits, workers: int) -> DataFacts:
+    """As a run comes by them: those stored at `path`, or computed and stored there at first start."""
+    return known_facts(path, dataset, splits) or new_facts(path, dataset, splits, workers)
 
 
 def joined(batches: Iterator[tuple[Any, ...]]) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,8 @@ from PIL import Image
 from prune.base.errors import UserError
 from prune.data.base import ArraySplit
 from prune.data.digits import Digits
-from prune.data.statistics import data_facts
 from tests.conftest import Compose
-from tests.data.folders import loader, write
+from tests.data.folders import data_facts, loader, write
 from tests.faults.resume import in_time
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from prune.architectures.group import MEASURED
 from prune.report.equal_size import MEASURES, by_model, compared_sizes
 from prune.report.figures.accuracy import LABEL
 from prune.report.figures.pareto import FRONT, Points, rings, sizes, unit_of
@@ -45,7 +46,7 @@ def by_size(findings: Findings, style: Style, dataset: str) -> Figure | None:
         _lines(axes, models, methods, points, unit)
         _legend(axes, list(models), methods)
         rings(axes, points, unit)
-        axes.set(xlabel=f"{MEASURES[measure]}{' per image' if measure == 'macs' else ''} ({word})", ylabel=LABEL)
+        axes.set(xlabel=f"{MEASURED[measure]}{' per image' if measure == 'macs' else ''} ({word})", ylabel=LABEL)
         axes.label_outer()
     heading(figure, f"{dataset}: models by size")
     legend_below(figure, panels[0], columns=8)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from prune.base.registries import ANALYSES
 from prune.base.text import printable
 from prune.report.figures.style import Figure
-from prune.report.study import Run, Study, Variant
+from prune.report.run import Run, Variant
+from prune.report.study import Study
 from prune.report.text import count, slug
 from prune.rundir.analyses import Stored, all_stored, picture
 

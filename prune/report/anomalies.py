@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from prune.base.text import ranges
+from prune.report.columns import ACCURACY, CHOOSING, PRUNED_PARAMETERS
+from prune.report.run import Run, Variant
 from prune.report.statistics import outliers
-from prune.report.study import ACCURACY, CHOOSING, PRUNED_PARAMETERS, Run, Study, Variant
+from prune.report.study import Study
 from prune.report.text import number, signed
 from prune.report.variants import dataset_of, same_setting
 

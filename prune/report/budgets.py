@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from prune.report.findings import Findings, Result
-from prune.report.study import Variant
+from prune.report.run import Variant
 from prune.report.text import NOTHING, large
 
 EPOCHS, FLOPS = "epochs_since_rewind", "training_flops"

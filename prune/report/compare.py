@@ -9,8 +9,10 @@ from itertools import combinations
 import numpy as np
 
 from prune.base.errors import UserError
+from prune.report.columns import ACCURACY, CHOOSING
 from prune.report.paired import Paired, Sampling, paired, sampling_by_accuracies, sampling_by_image
-from prune.report.study import ACCURACY, CHOOSING, Run, Study, Variant
+from prune.report.run import Run, Variant
+from prune.report.study import Study
 from prune.report.variants import NO_MATTER_TO_DENSE, distance, same_setting
 
 DENSE = "dense"

@@ -8,8 +8,8 @@ from prune.report.anomalies import REMOVAL_POINTS
 from prune.report.compare import DENSE, named, rewind_of
 from prune.report.control_sentences import beside_controls, without_controls
 from prune.report.findings import MOST_PAIRS, Findings, Result
+from prune.report.run import Variant
 from prune.report.statistics import summarise
-from prune.report.study import Variant
 from prune.report.tables.differences import corrected
 from prune.report.tables.pruning import change
 from prune.report.tables.size import TOTAL, parameters_by_part, parts_kept

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prune.report import budgets
 from prune.report.findings import Findings, Result
-from prune.report.study import Variant
+from prune.report.run import Variant
 from prune.report.wording import finding
 
 PARAMETERS = "parameters"

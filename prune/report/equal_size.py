@@ -14,7 +14,7 @@ from itertools import pairwise
 from prune.architectures.group import MEASURED, Measure
 from prune.base.text import rounded
 from prune.report.findings import Findings
-from prune.report.study import Run, Variant
+from prune.report.run import Run, Variant
 from prune.report.variants import model_names
 
 MEASURES: tuple[Measure, ...] = ("parameters", "macs")

@@ -7,9 +7,11 @@ from functools import cached_property
 
 from prune.report import compare
 from prune.report.anomalies import Anomaly, find, flagged
+from prune.report.columns import ACCURACY
 from prune.report.paired import Paired, holm
+from prune.report.run import Run, Variant
 from prune.report.statistics import CONFIDENCE, Summary, summarise
-from prune.report.study import ACCURACY, Run, Study, Variant
+from prune.report.study import Study
 
 MOST_PAIRS = 10
 """With more pairs than this on a dataset, those without the baseline are in a table of their own."""

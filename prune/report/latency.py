@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prune.base.files import read_json
-from prune.report.study import Run, Study, Variant
+from prune.report.run import Run, Variant
+from prune.report.study import Study
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import yaml
 
 from prune.base.errors import UserError
 from prune.base.text import flatten
+from prune.report.columns import EPOCH_COLUMNS
 from prune.report.controls import control_labels, of_sources
-from prune.report.study import EPOCH_COLUMNS, Run, Study, Variant, recorded_columns, state_columns
+from prune.report.run import Run, Variant, recorded_columns, state_columns
+from prune.report.study import Study
 from prune.report.variants import counted, dataset_of, group_key
 from prune.rundir.reader import RunRecord, find_runs, read_run, run_folders
 

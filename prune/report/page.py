@@ -20,7 +20,7 @@ from prune.base.text import printable
 from prune.report.document import Document, Item
 from prune.report.figures.style import Figure
 from prune.report.notes import NOTES
-from prune.report.study import Run
+from prune.report.run import Run
 from prune.report.tables.table import Table
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prune.architectures.group import MEASURED
+from prune.report.columns import PRUNED_PARAMETERS, pruned_column
 from prune.report.findings import Findings
-from prune.report.study import PRUNED_PARAMETERS, Variant, kinds_of, pruned_column
+from prune.report.run import Variant, kinds_of
 from prune.report.text import NOTHING, number
 
 

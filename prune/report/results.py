@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from prune.base.text import flatten
+from prune.report.columns import kept_column, pruned_column
 from prune.report.load import read_all
-from prune.report.study import Run, kept_column, pruned_column
+from prune.report.run import Run
 from prune.report.variants import counted, dataset_of, differing_keys
 
 log = logging.getLogger(__name__)

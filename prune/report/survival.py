@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from prune.base.files import read_json
-from prune.report.study import Run, Variant
+from prune.report.run import Run, Variant
 
 Place = tuple[str, int]
 """(kind, block)."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
+from prune.report.columns import ACCURACY, PRUNED_MACS, PRUNED_PARAMETERS, pruned_column
 from prune.report.figures.multiples import Panel, compare, note
 from prune.report.figures.style import Figure, Style, band, integer_axis, render
 from prune.report.findings import Findings
 from prune.report.pruned import counted_alike
-from prune.report.study import ACCURACY, PRUNED_MACS, PRUNED_PARAMETERS, Variant, kinds_of, pruned_column
+from prune.report.run import Variant, kinds_of
 from prune.report.text import slug
 
 LABEL = "test accuracy (%)"

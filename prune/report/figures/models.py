@@ -24,7 +24,7 @@ from prune.report.figures.style import (
     render,
 )
 from prune.report.findings import Findings
-from prune.report.study import Variant
+from prune.report.run import Variant
 from prune.report.text import slug
 
 GREY = "#767676"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Canvas
 
 from prune.report.figures.fit import wrap
 from prune.report.figures.style import RC, SMALL, WIDE, Style, canvas, heading, legend_below, name
-from prune.report.study import Variant
+from prune.report.run import Variant
 
 MOST_LINES = 5
 """With more variants than this each has an axes of its own."""

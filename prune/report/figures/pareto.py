@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
+from prune.report.columns import ACCURACY, CHOOSING
 from prune.report.figures.accuracy import LABEL
 from prune.report.figures.multiples import Panel, compare, note
 from prune.report.figures.style import Figure, Style, render
 from prune.report.findings import Findings
 from prune.report.latency import Measurement
+from prune.report.run import Variant
 from prune.report.statistics import pareto_front, summarise
-from prune.report.study import ACCURACY, CHOOSING, Variant
 from prune.report.text import slug
 
 FRONT = (

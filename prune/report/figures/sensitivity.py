@@ -11,7 +11,7 @@ from matplotlib.colors import BoundaryNorm
 
 from prune.architectures.group import Structure
 from prune.report.figures.style import WIDE, Figure, canvas, heading, render
-from prune.report.study import Run, Variant
+from prune.report.run import Run, Variant
 
 Curves = dict[str, dict[str, Any]]
 

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from prune.report.figures.fit import width, wrap
-from prune.report.study import Study, Variant
+from prune.report.run import Variant
+from prune.report.study import Study
 from prune.report.text import count
 
 KNOWN_COLOURS = {"dense": "#4d4d4d", "refill": "#0072b2", "rsst": "#d55e00"}

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from prune.report.figures.style import WIDE, Figure, canvas, heading, render
-from prune.report.study import Variant
+from prune.report.run import Variant
 from prune.report.survival import Survival
 from prune.report.tables.pruning import survivors
 from prune.report.text import count

@@ -10,7 +10,7 @@ import numpy as np
 from prune.architectures.group import MEASURED
 from prune.report.figures.style import SMALL, Figure, Style, canvas, heading, legend_below, render
 from prune.report.findings import Findings
-from prune.report.study import Variant
+from prune.report.run import Variant
 from prune.report.text import slug
 from prune.report.variants import group_key
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from prune.report.figures.multiples import Panel, compare, note, one_each
 from prune.report.figures.style import SMALL, WIDE, Figure, Style, band, integer_axis, render
 from prune.report.findings import Findings
-from prune.report.study import Variant
+from prune.report.run import Variant
 from prune.report.tables.training import trained_states
 from prune.report.text import slug
 

@@ -9,17 +9,11 @@ import pandas as pd
 
 from prune.base.text import ranges
 from prune.report import budgets, compare, pruned
+from prune.report.columns import ACCURACY, PRUNED_PARAMETERS, pruned_column
 from prune.report.findings import Findings, run_keys
 from prune.report.paired import Paired
+from prune.report.run import Variant, kinds_of, recorded_columns
 from prune.report.statistics import Summary, summarise
-from prune.report.study import (
-    ACCURACY,
-    PRUNED_PARAMETERS,
-    Variant,
-    kinds_of,
-    pruned_column,
-    recorded_columns,
-)
 from prune.report.tables.differences import SINGLE, sampling_note
 from prune.report.tables.table import FLAG, Table, about, mark, raw, raw_difference, raws
 from prune.report.text import NOTHING, count, difference, mean_std, slug

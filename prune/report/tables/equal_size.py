@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from prune.report import budgets, equal_size
+from prune.report.columns import ACCURACY
 from prune.report.equal_size import MEASURES, Place
 from prune.report.findings import Findings, run_keys
+from prune.report.run import Run, Variant
 from prune.report.statistics import Summary, summarise
-from prune.report.study import ACCURACY, Run, Variant
 from prune.report.tables.table import Table, about, mark, raw
 from prune.report.text import large, mean_std, slug
 

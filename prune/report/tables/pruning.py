@@ -6,8 +6,8 @@ import pandas as pd
 
 from prune.base.text import ranges
 from prune.report.findings import Findings, run_keys
+from prune.report.run import Variant
 from prune.report.statistics import Summary, summarise
-from prune.report.study import Variant
 from prune.report.survival import Survival, survival
 from prune.report.tables.table import Table, about, chosen_states, mark, raw, raws
 from prune.report.text import NOTHING, mean_std, slug

@@ -9,10 +9,11 @@ import pandas as pd
 
 from prune.architectures.group import Structure
 from prune.report import budgets
+from prune.report.columns import kept_column
 from prune.report.findings import Findings, run_keys
 from prune.report.latency import Measurement
+from prune.report.run import Variant, kinds_of
 from prune.report.statistics import Summary, summarise
-from prune.report.study import Variant, kept_column, kinds_of
 from prune.report.tables.table import FLAG, Table, about, chosen_states, mark, raw, raws
 from prune.report.text import NOTHING, large, mean_std, number, slug
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from prune.report.findings import Findings, directories, run_keys
 from prune.report.paired import Paired
+from prune.report.run import Variant
 from prune.report.statistics import Summary
-from prune.report.study import Variant
 
 FLAG = "†"
 """Marks a number that an anomalous accuracy enters."""

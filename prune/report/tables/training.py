@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from prune.report.findings import Findings, run_keys
+from prune.report.run import Run, Variant
 from prune.report.statistics import Ending, Summary, ending, summarise
-from prune.report.study import Run, Variant
 from prune.report.tables.table import Table, about, chosen_states, raw
 from prune.report.text import NOTHING, mean_std, signed, slug
 

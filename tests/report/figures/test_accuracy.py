@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from prune.report.columns import kept_column
 from prune.report.figures.accuracy import by_rate
 from prune.report.figures.style import Style
 from prune.report.findings import Findings
 from prune.report.load import load
 from prune.report.pruned import counted_alike
-from prune.report.study import kept_column
 from tests.report.sweep import configuration, state_line, structure_of, write_flat, write_run
 
 STATES = 3

@@ -9,7 +9,7 @@ import pytest
 
 from prune.report.figures.sensitivity import curves
 from prune.report.load import load
-from prune.report.study import Variant
+from prune.report.run import Variant
 from tests.report.figures.texts import drawing
 from tests.report.sweep import configuration, state_line, structure_of, write_run
 

@@ -55,9 +55,13 @@ def dataset_label(name: str, root: str | None = None) -> str:
     return printable(f"{name}-{PurePath(root).name}" if root else name)
 
 
+UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+"""Of large numbers, the largest first."""
+
+
 def rounded(value: float) -> str:
     """A large number to three significant digits, with its unit: `60 k`, `1.42 G`."""
-    for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, unit in UNITS:
         if abs(value) >= 0.9995 * size:  # what rounds to a thousand is one of the next
             return f"{value / size:.3g} {unit}"
     return f"{value:.3g}"

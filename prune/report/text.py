@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from prune.base.text import UNITS
 from prune.report.paired import Paired
 from prune.report.statistics import Summary
 
@@ -62,7 +63,7 @@ def large(value: float | None) -> str:
     """Parameters, MACs or FLOPs: `21.34 M`, `1.42 G`, `24.55 P`."""
     if value is None or math.isnan(value):
         return NOTHING
-    for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, unit in UNITS:
         if abs(value) >= size:
             return f"{value / size:.2f} {unit}"
     return f"{value:.0f}"

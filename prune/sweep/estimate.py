@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from prune.config.schema import RunConfig
+from prune.sweep.hours import Speeds
 from prune.sweep.plan import PlannedCell, make_plan
 
 log = logging.getLogger(__name__)
@@ -16,24 +18,25 @@ class Estimate:
 
     Args:
         configs: the cells.
-        due: whether there is anything left to say; not where the plan knew every cell's hours.
+        unknown: those whose hours the plan could not say; default: all. Without any there is nothing left to say.
     """
 
-    def __init__(self, configs: Sequence[RunConfig], due: bool = True):
-        self.configs, self.due = list(configs), due
+    def __init__(self, configs: Sequence[RunConfig], unknown: Sequence[RunConfig] | None = None):
+        self.configs, self.unknown = list(configs), list(configs if unknown is None else unknown)
 
     @classmethod
     def after(cls, plan: Sequence[PlannedCell]) -> Estimate:
         """Of a sweep that was planned."""
-        return cls([cell.config for cell in plan], any(cell.hours is None for cell in plan))
+        return cls([cell.config for cell in plan], [cell.config for cell in plan if cell.hours is None])
 
     def __call__(self) -> None:
-        if not self.due:
+        if not self.unknown:
+            return
+        # A plan looks at every cell's directory; whether an epoch has told anything, a few speeds say.
+        speeds = {outputs: Speeds(Path(outputs)) for outputs in {config.outputs for config in self.unknown}}
+        self.unknown = [config for config in self.unknown if speeds[config.outputs].of(config) is None]
+        if self.unknown:
             return
         cells = make_plan(self.configs)
-        known = [cell.hours for cell in cells if cell.hours is not None]
-        if len(known) < len(cells):
-            return
-        self.due = False
         sources = ", ".join(dict.fromkeys(cell.speed for cell in cells if cell.speed))
-        log.info("to compute, in all: about %.2g hours, %s", sum(known), sources)
+        log.info("to compute, in all: about %.2g hours, %s", sum(cell.hours or 0.0 for cell in cells), sources)

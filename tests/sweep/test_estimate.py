@@ -34,3 +34,17 @@ def test_what_the_plan_knew_is_not_told_again(compose_tiny: Compose, caplog: pyt
     assert plan[0].hours is not None
     assert run_in_turn([(compose_tiny("seed=1"), ())], Estimate.after(plan)) == 0
     assert told(caplog) == []
+
+
+def test_cells_are_looked_at_again_only_once_every_speed_is_known(
+    compose_tiny: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan reads every cell's directory: after each epoch of hundreds of cells that would be most of the work."""
+    plans: list[int] = []
+    monkeypatch.setattr("prune.sweep.estimate.make_plan", lambda cells: plans.append(len(cells)) or make_plan(cells))
+    small, large = compose_tiny("seed=0"), compose_tiny("model.depth=3")
+    estimate = Estimate.after(make_plan([small, large]))
+    assert run_in_turn([(small, ())], estimate) == 0
+    assert plans == [] and estimate.unknown == [large]
+    assert run_in_turn([(large, ())], estimate) == 0
+    assert plans == [2] and estimate.unknown == []

@@ -32,8 +32,7 @@ class Images:
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Normalised images and labels, in as few batches of at most `size` as there can be, equal to within one image."""
-        for part in self.indices.tensor_split(self.count(size)):
-            yield from self.loader.images("val", part, len(part))
+        return self.loader.images("val", self.indices.tensor_split(self.count(size)))
 
     def count(self, size: int) -> int:
         """How many batches `batches` gives."""
@@ -41,7 +40,7 @@ class Images:
 
     def some(self, positions: Tensor) -> tuple[Tensor, np.ndarray]:
         """(images as the model takes them, the same in [0, 1] as (n, height, width, channels)) at these positions."""
-        ((images, _),) = self.loader.images("val", self.indices[positions], max(1, len(positions)))
+        ((images, _),) = self.loader.images("val", [self.indices[positions]])
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.facts.mean, self.facts.std))
         pixels = (images.cpu() * std.clamp_min(1e-6) + mean).clamp(0, 1).permute(0, 2, 3, 1)
         return images, pixels.numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,9 +68,9 @@ class Loader(ABC):
         indices = torch.randperm(self.sizes["train"], generator=generator(self.seed, "calibration", state))
         return self._plain("train", list(indices.split(self.batch_size))[:batches])
 
-    def images(self, split: str, indices: Tensor, batch_size: int) -> Iterator[Batch]:
-        """The given images of a split, in that order, not augmented, in batches of `batch_size`; the last may be smaller."""
-        return self._plain(split, list(indices.split(batch_size)))
+    def images(self, split: str, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        """The given images of a split, batch by batch, not augmented."""
+        return self._plain(split, list(batches))
 
     def evaluation(self, split: str, batch_size: int) -> Iterator[Batch]:
         """Every image of a split once, not augmented, in batches of one shape; the last is filled up (`PADDING_LABEL`)."""

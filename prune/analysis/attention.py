@@ -33,6 +33,7 @@ class Attention(Analysis):
     title = "Attention"
     most_images = 1000
     compares = ("dense",)
+    version = 2
 
     def refuses(self, subject: Subject) -> str | None:
         return None if subject.architecture.attention(subject.now.model) else subject.architecture.no_attention
@@ -98,7 +99,7 @@ def spans(subject: Subject, model: nn.Module, views: Mapping[str, AttentionView]
 
 def distances(weights: Tensor, view: AttentionView) -> Tensor:
     """Of each query that has a place: the mean distance of the keys that have one, weighted: (samples, heads, queries)."""
-    there = [number for number, place in enumerate(view.places) if place is not None]
+    there = view.placed
     places = torch.tensor([view.places[number] for number in there], dtype=weights.dtype, device=weights.device)
     between = torch.linalg.vector_norm(places[:, None] - places[None], dim=-1)
     chosen = weights[:, :, there][..., there]
@@ -114,7 +115,7 @@ def entropies(weights: Tensor) -> Tensor:
 def pictures(
     model: nn.Module, views: Mapping[str, AttentionView], images: Tensor
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Group → (images, heads, height, width): what the shown token attends to, or tokens on average; and the rollout of that.
+    """Group → (images, heads, height, width): what the shown token, or those of a place on average, attend to; and rollout.
 
     Rollout is (images, height, width); None where blocks do not attend over the same tokens.
     """
@@ -136,8 +137,8 @@ def pictures(
 
 
 def _shown(weights: Tensor, view: AttentionView) -> Tensor:
-    """(samples, heads, keys)."""
-    return weights.mean(2) if view.shown is None else weights[:, :, view.shown]
+    """Of the token that is shown, or of those of a place on average: (samples, heads, keys)."""
+    return weights[:, :, view.placed].mean(2) if view.shown is None else weights[:, :, view.shown]
 
 
 def rollout(blocks: list[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from prune.analysis.base import Numbers, Subject
 from prune.analysis.colours import DENSE, REMOVED, SHARE, block_ticks, colour_of, heading_of, now_label
-from prune.analysis.plots import bare
+from prune.analysis.plots import bare, photograph
 from prune.report.figures.style import WIDE, Figure, canvas, heading, legend_below, render
 
 GAP = 1
@@ -17,38 +17,41 @@ GAP = 1
 FEWEST_CELLS = 12
 """Along a map's shorter side."""
 
+WIDTH_OF_MAPS, TALLEST = 8.2, 14.0
+"""Inches: of all maps side by side, and of the figure."""
+
 
 def maps_figure(subject: Subject, numbers: Numbers, sample: int) -> Figure:
     """One image, and every head's map of it, dense beside pruned: a row is a block, a column a head."""
     groups = [group for group in subject.structure.groups if f"maps.dense/{group.name}" in numbers]
     panels = {"dense": "dense"} | ({"now": now_label(subject)} if subject.state else {})
     most = max(group.count for group in groups)
-    figure = canvas((WIDE[0], min(1.5 + 8.0 / len(panels) / most * len(groups), 14)))
+    fine = np.max([numbers[f"maps.dense/{group.name}"].shape[2:] for group in groups], axis=0)
+    fine = fine * -(-FEWEST_CELLS // fine.min())
+    cell = WIDTH_OF_MAPS / len(panels) / most * fine[0] / fine[1]
+    figure = canvas((WIDE[0], min(1.5 + cell * len(groups), TALLEST)))
     axes = figure.subplots(1, 1 + len(panels), width_ratios=(1, *[4] * len(panels)))
     _, (image,) = subject.images.some(torch.as_tensor(numbers["sampled"][sample : sample + 1]))
     bare(axes[0])
-    axes[0].imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    photograph(axes[0], image)
     axes[0].set_title("image")
-    fine = np.max([numbers[f"maps.dense/{group.name}"].shape[2:] for group in groups], axis=0)
-    fine = fine * -(-FEWEST_CELLS // fine.min())
     for place, (name, title) in zip(axes[1:], panels.items(), strict=True):
         rows = []
         for group in groups:
             cells = np.full((most, *fine), np.nan)
-            for unit, found in zip(
-                numbers[f"units.{name}/{group.name}"], numbers[f"maps.{name}/{group.name}"][sample], strict=True
-            ):
+            units, found_maps = numbers[f"units.{name}/{group.name}"], numbers[f"maps.{name}/{group.name}"][sample]
+            for unit, found in zip(units, found_maps, strict=True):
                 cells[unit] = _enlarged(found / max(found.max(), 1e-12), fine)
             rows.append(cells)
         _mosaic(place, np.stack(rows), fine)
         place.set(title=title, xlabel="head")
-        block_ticks_at(place, [subject.structure.label(group.block) for group in groups], fine[0] + GAP)
+        _block_ticks(place, [subject.structure.label(group.block) for group in groups], fine[0] + GAP)
     axes[1].set_ylabel("block")
     for place in axes[2:]:
         place.set_yticklabels([])
     view = next(iter(subject.architecture.attention(subject.dense.model).values()))
-    who = "the class token attends to" if view.shown is not None else "is attended to, mean over all tokens"
-    where = "" if view.whole_image else " within their windows"
+    who = "the class token attends to" if view.shown is not None else "the image's tokens attend to, on average"
+    where = "" if view.whole_image else ", each within its window"
     heading(figure, heading_of(subject, f"attention maps, image {numbers['sampled'][sample]}"))
     caption = (
         f"Each small map: what {who}{where}, bright is much (each map by its own largest weight). Columns are a block's heads; "
@@ -80,7 +83,7 @@ def _mosaic(axes: Axes, cells: np.ndarray, fine: np.ndarray) -> None:
     axes.set_xticks(np.arange(columns) * width + (width - GAP - 1) / 2, [str(column) for column in range(columns)])
 
 
-def block_ticks_at(axes: Axes, labels: list[str], step: int) -> None:
+def _block_ticks(axes: Axes, labels: list[str], step: int) -> None:
     """Names of the blocks beside the rows of a mosaic."""
     axes.set_yticks(np.arange(len(labels)) * step + (step - GAP - 1) / 2, labels)
 
@@ -93,7 +96,7 @@ def rollout_figure(subject: Subject, numbers: Numbers) -> Figure:
     grid = figure.subplots(1 + len(rows), count, squeeze=False)
     _, images = subject.images.some(torch.as_tensor(numbers["sampled"]))
     for axes, image, number in zip(grid[0], images, numbers["sampled"], strict=True):
-        axes.imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        photograph(axes, image)
         axes.set_title(f"image {number}")
     for line, (name, label) in zip(grid[1:], rows.items(), strict=True):
         for axes, found in zip(line, numbers[f"rollout.{name}"], strict=True):

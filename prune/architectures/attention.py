@@ -19,13 +19,18 @@ class AttentionView(ABC):
     Attributes:
         places: of each token in the order in which the module is given them: (row, column) of its centre in pixels, within the
             image or, where heads attend within windows, within the window; None for one of no place, as a class token has.
-        shown: the token whose attention pictures show; None: the mean over all.
+        shown: the token whose attention pictures show, since the classifier reads it; None: the mean over those of a place.
         whole_image: whether all blocks attend over the same tokens of the whole image, so that maps can be followed through.
     """
 
     places: tuple[Place | None, ...]
     shown: int | None
     whole_image: bool
+
+    @property
+    def placed(self) -> list[int]:
+        """The tokens that have a place, in order."""
+        return [number for number, place in enumerate(self.places) if place is not None]
 
     @abstractmethod
     def weights(self, module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:

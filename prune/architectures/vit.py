@@ -165,7 +165,8 @@ class ViT(Architecture):
 
         options, (height, width) = self.options, self.image_size
         grid = height // options.patch_size, width // options.patch_size
-        view = ViTAttention.of(grid, options.patch_size, options.prefix_tokens, options.class_token)
+        shown = 0 if options.global_pool == "token" else None
+        view = ViTAttention.of(grid, options.patch_size, options.prefix_tokens, shown)
         return {group.name: view for group in self.structure.of("heads")}
 
     def fast_paths(self, model: nn.Module, device: str) -> list[tuple[nn.Module, type]]:

@@ -17,11 +17,11 @@ class ViTAttention(AttentionView):
     grid: tuple[int, int]
 
     @classmethod
-    def of(cls, grid: tuple[int, int], patch_size: int, prefix: int, class_token: bool) -> ViTAttention:
-        """`prefix`: tokens before the patches, the class token first if there is one."""
+    def of(cls, grid: tuple[int, int], patch_size: int, prefix: int, shown: int | None) -> ViTAttention:
+        """`prefix`: tokens before the patches; `shown`: as in `AttentionView`."""
         patches = [(row, column) for row in range(grid[0]) for column in range(grid[1])]
         places = [((row + 0.5) * patch_size, (column + 0.5) * patch_size) for row, column in patches]
-        return cls((*(None,) * prefix, *places), 0 if class_token else None, True, grid)
+        return cls((*(None,) * prefix, *places), shown, True, grid)
 
     def weights(self, module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
         attention: Any = module

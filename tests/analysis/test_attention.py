@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prune.analysis import attention
-from prune.analysis.attention import Attention, attending, distances, entropies, rollout, spans
+from prune.analysis.attention import Attention, attending, distances, entropies, pictures, rollout, spans
 from prune.architectures.attention import AttentionView
 from prune.pruning.slices import by_unit
 from tests.analysis.subjects import architecture_of, pixels_of, random_images, subject
@@ -106,6 +107,21 @@ def test_rollout_of_blocks_that_lost_all_heads_hands_everything_on() -> None:
     found = Attention().measure(looked_at)
     assert found["rollout.now"].max() == 0  # the class token has only itself
     assert found["maps.now/blocks.0.attn"].shape[1] == 0
+
+
+def test_without_a_token_that_is_read_it_is_the_mean_over_those_that_have_a_place() -> None:
+    """A ViT of three blocks whose classifier reads the mean of the patches, tokens 1 to 4 of 5."""
+    looked_at = subject("vit")
+    model = looked_at.dense.model
+    views = {group: replace(view, shown=None) for group, view in looked_at.architecture.attention(model).items()}
+    images, _ = pixels_of(looked_at.images)
+    maps, followed = pictures(model, views, images)
+    assert followed is not None
+    through = np.eye(5)[None]
+    for group, weights in weights_of(looked_at, model).items():
+        np.testing.assert_allclose(maps[group].reshape(*weights.shape[:2], 4), weights[:, :, 1:].mean(2)[..., 1:], rtol=1e-5)
+        through = (weights.mean(1).numpy() + np.eye(5)) / 2 @ through
+    np.testing.assert_allclose(followed.reshape(-1, 4), through[:, 1:].mean(1)[:, 1:], rtol=1e-5)
 
 
 def test_windows_have_no_rollout() -> None:

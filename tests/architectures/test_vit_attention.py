@@ -48,3 +48,10 @@ def test_patches_lie_where_their_pixels_are() -> None:
     assert view.places == (None, (2, 2), (2, 6), (2, 10), (6, 2), (6, 6), (6, 10))
     assert view.shown == 0 and view.whole_image
     assert view.picture(torch.arange(7.0).expand(1, 1, 7)).tolist() == [[[[1, 2, 3], [4, 5, 6]]]]
+
+
+def test_a_class_token_is_shown_only_where_the_classifier_reads_it() -> None:
+    architecture = make_architecture({**SMALL, "class_token": True, "reg_tokens": 1, "global_pool": "avg"}, 8, 1, 3)
+    view = architecture.attention(architecture.create())["blocks.0.attn"]
+    assert view.shown is None
+    assert view.placed == [2, 3, 4, 5]

@@ -19,7 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: title and caption, and its two files' content or, read back, where they are."""
+    """A figure: title and caption, and its two files' content."""
 
     name: str
     title: str
@@ -101,6 +101,8 @@ def picture(directory: RunDirectory, stored: Stored, figure: Figure) -> Picture 
 def write_stored(directory: RunDirectory, stored: Mapping[str, Any], pictures: list[Any], arrays: bytes | None) -> None:
     """Write an analysis of a state, the file that says what it is last: interrupted, it counts as missing.
 
+    Files that it had before and has no longer, such as a figure that fewer images do not give, are removed.
+
     Args:
         stored: the fields of `Stored` but `format`, `figures` and `files`.
         pictures: what has the fields of `Picture`.
@@ -108,6 +110,7 @@ def write_stored(directory: RunDirectory, stored: Mapping[str, Any], pictures: l
     """
     folder, name = folder_of(directory, int(stored["state"])), str(stored["analysis"])
     folder.mkdir(parents=True, exist_ok=True)
+    before = read_json_object(folder / f"{name}.json").get("files")
     contents = {f"{found.name}.{suffix}": getattr(found, suffix) for found in pictures for suffix in ("png", "svg")}
     if arrays is not None:
         contents[f"{name}.npz"] = arrays
@@ -116,6 +119,8 @@ def write_stored(directory: RunDirectory, stored: Mapping[str, Any], pictures: l
     figures = [{"name": p.name, "title": p.title, "caption": p.caption, "wide": bool(p.wide)} for p in pictures]
     files = {file: sha256_of(content) for file, content in contents.items()}
     write_json(folder / f"{name}.json", {"format": FORMAT, **stored, "figures": figures, "files": files})
+    for file in set(before if isinstance(before, dict) else ()) - set(files):
+        (folder / Path(file).name).unlink(missing_ok=True)
 
 
 def model_digest(directory: RunDirectory, state: int, which: str) -> str | None:

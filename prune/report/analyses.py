@@ -17,19 +17,30 @@ from prune.rundir.analyses import Stored, all_stored, picture
 MOST_SHOWN = 4
 """Configurations of a dataset whose figures are in the page: of dozens nobody would read them all."""
 
+DENSE = "0/best"
+"""The dense model among the models that an analysis looked at (`sources`)."""
+
 
 @dataclass(frozen=True)
 class Analysed:
-    """A configuration, the one of its runs that has most analyses, and these in its last analysed state, by name."""
+    """A configuration, the one of its runs that has most analyses, and what is shown of these.
+
+    Attributes:
+        state: the last that was analysed.
+        found: by name, state by state: of the last one; and of the dense model where the last one's is not beside it already.
+    """
 
     variant: Variant
     run: Run
     state: int
-    found: dict[str, Stored]
+    found: dict[str, list[Stored]]
 
-    @property
-    def label(self) -> str:
-        return f"{self.variant.label} ({self.run.key}, state {self.state})"
+    def label(self, stored: Stored) -> str:
+        return f"{self.variant.label} ({self.run.key}, state {stored.state})"
+
+    def has(self, name: str) -> bool:
+        """Whether the last analysed state has an analysis."""
+        return any(stored.state == self.state for stored in self.found.get(name, []))
 
 
 def items(study: Study, dataset: str) -> list[Figure | str]:
@@ -40,9 +51,9 @@ def items(study: Study, dataset: str) -> list[Figure | str]:
     parts: list[Figure | str] = []
     for name in dict.fromkeys(name for one in shown for name in one.found):
         for one in shown:
-            if name in one.found:
-                parts.append(_paragraph(one, one.found[name]))
-                parts += _figures(one, one.found[name])
+            for stored in one.found.get(name, []):
+                parts.append(_paragraph(one, stored))
+                parts += _figures(one, stored)
     if others:
         folders = ", ".join(f"`{printable(one.run.path / 'analysis')}`" for one in others)
         parts.append(f"Further analyses, not shown here: {folders}.")
@@ -55,23 +66,29 @@ def _analysed(variant: Variant) -> Analysed | None:
     if not found:
         return None
     last = max(stored.state for stored in found)
-    ordered = {stored.analysis: stored for stored in found if stored.state == last}
-    names = [*(name for name in ANALYSES.table if name in ordered), *sorted(set(ordered) - set(ANALYSES.table))]
-    return Analysed(variant, run, last, {name: ordered[name] for name in names})
+    beside_dense = {stored.analysis for stored in found if stored.state == last and DENSE in stored.sources["models"]}
+    shown: dict[str, list[Stored]] = {}
+    for stored in found:
+        if stored.state == last or (stored.state == 0 and stored.analysis not in beside_dense):
+            shown.setdefault(stored.analysis, []).append(stored)
+    names = [*(name for name in ANALYSES.table if name in shown), *sorted(set(shown) - set(ANALYSES.table))]
+    return Analysed(variant, run, last, {name: shown[name] for name in names})
 
 
 def _paragraph(one: Analysed, stored: Stored) -> str:
     images = f", {count(stored.images, 'validation image')}" if stored.images else ""
     says = [stored.refused] if stored.refused else stored.sentences
-    return " ".join([f"{stored.title}: {one.label}{images}.", *says])
+    return " ".join([f"{stored.title}: {one.label(stored)}{images}.", *says])
 
 
 def _figures(one: Analysed, stored: Stored) -> Iterator[Figure]:
     for figure in stored.figures:
         found = picture(one.run.record.directory, stored, figure)
         if found is not None:
-            name = f"analysis-{slug(one.run.record.id)}-state_{one.state:02d}-{found.name}"
-            yield Figure(name, f"{found.title}: {one.label}", found.caption, found.png, found.svg, found.wide, light=True)
+            name = f"analysis-{slug(one.run.record.id)}-state_{stored.state:02d}-{found.name}"
+            yield Figure(
+                name, f"{found.title}: {one.label(stored)}", found.caption, found.png, found.svg, found.wide, light=True
+            )
 
 
 def _missing(study: Study, variants: list[Variant], analysed: list[Analysed]) -> list[str]:
@@ -79,7 +96,7 @@ def _missing(study: Study, variants: list[Variant], analysed: list[Analysed]) ->
     lacking = [
         (variant.label, names)
         for variant in variants
-        if (names := [name for name in ANALYSES.table if variant.label not in have or name not in have[variant.label].found])
+        if (names := [name for name in ANALYSES.table if variant.label not in have or not have[variant.label].has(name)])
     ]
     if not lacking:
         return []

@@ -58,10 +58,22 @@ def test_what_is_there_is_shown_with_its_run_state_and_images(tmp_path: Path) ->
 
 
 def test_the_last_analysed_state_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    """`errors` has the dense model beside it there."""
     run = write_flat(tmp_path, "refill", REFILL)[0]
     store(run, "errors", state=0)
-    store(run, "errors", state=1)
-    assert shown(tmp_path)[0][0].startswith("Errors: refill (R1, state 1)")
+    store(run, "errors", state=1, sources={"models": {"1/best": "abc", "0/best": "abc"}})
+    sentences, figures = shown(tmp_path)
+    assert sentences[0].startswith("Errors: refill (R1, state 1)") and len(figures) == 1
+
+
+def test_of_what_looks_at_one_model_the_dense_one_is_shown_as_well(tmp_path: Path) -> None:
+    run = write_flat(tmp_path, "refill", REFILL)[0]
+    for state in (0, 1, 2):
+        store(run, "sensitivity", state=state)
+    sentences, figures = shown(tmp_path)
+    states = [text.partition(")")[0] for text in sentences if text.startswith("Sensitivity")]
+    assert states == ["Sensitivity: refill (R1, state 0", "Sensitivity: refill (R1, state 2"]
+    assert len({figure.name for figure in figures}) == 2
 
 
 def of_another_model(directory: RunDirectory) -> None:

@@ -21,13 +21,13 @@ from prune.report.run import Variant
 from prune.report.study import Study
 from prune.report.text import count
 
-KNOWN_COLOURS = {"dense": "#4d4d4d", "refill": "#0072b2", "rsst": "#d55e00"}
-"""A method's colour in every report."""
+KNOWN_COLOURS = {"dense": "#4d4d4d", "refill": "#0072b2", "rsst": "#d55e00", "phases": "#009e73", "scratch": "#cc79a7"}
+"""A method's colour in every report (Okabe & Ito's palette, which the colour-blind can tell apart)."""
 
-OTHER_COLOURS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")
-"""For further methods, in the order of their names (Okabe & Ito's palette, which the colour-blind can tell apart)."""
+OTHER_COLOURS = ("#e69f00", "#56b4e9", "#7f3c8d")
+"""For methods of other packages, in the order of their names."""
 
-MODEL_COLOURS = (*OTHER_COLOURS, "#0072b2", "#d55e00", "#4d4d4d")
+MODEL_COLOURS = ("#009e73", "#cc79a7", *OTHER_COLOURS, "#0072b2", "#d55e00", "#4d4d4d")
 """Of models, where a line stands for a model and no method: those of no known method first."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")

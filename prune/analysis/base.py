@@ -57,14 +57,16 @@ class Subject:
 
     @property
     def before(self) -> Snapshot:
-        """The model that the state began from: the final one of the state before; its best where only that was kept."""
+        """The model that the state began from: the final one of the state before; its best where only that was kept.
+
+        State 0 has none.
+        """
         return self.run.snapshot(*self.began_from)
 
     @property
     def began_from(self) -> tuple[int, str]:
         """(state, which) of `before`."""
-        state = max(self.state - 1, 0)
-        return state, "final" if self.run.has(state, "final") else "best"
+        return self.state - 1, "final" if self.run.has(self.state - 1, "final") else "best"
 
     @property
     def architecture(self) -> Architecture:
@@ -95,7 +97,8 @@ class Analysis(ABC):
     Attributes:
         title: what it is called in reports.
         most_images: of how many validation images at most, unless the user says otherwise; None: of all; 0: of none.
-        compares: which other models of the run it looks at: results are computed again when one of them has changed.
+        compares: which other models of the run it looks at, `before` in states that have one: results are computed again when
+            one of them has changed.
         version: raised when the same models and images give other numbers or figures than before.
     """
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prune.base.errors import UserError
 from prune.base.registries import ANALYSES
 from prune.base.text import literal, printable, ranges
 
 if TYPE_CHECKING:
+    from prune.analysis.progress import ProgressBar
     from prune.analysis.runs import AnalysedRun
+    from prune.analysis.work import Item
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,46 +46,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compute what is missing, one line for what could not be; 1 if anything could not."""
     names = chosen(arguments.only)
+    from prune.analysis.progress import ProgressBar
     from prune.analysis.runs import AnalysedRun
-    from prune.analysis.work import Item, compute, items, stored
-    from prune.engine.device import choose_device
+    from prune.analysis.work import Item
+    from prune.engine.device import choose_device, set_precision
     from prune.rundir.reader import find_runs
 
     device = choose_device(arguments.device, "--device ")
-    records, unreadable = [], []
+    set_precision("float32")
+    ending = Ending()
+    work: list[tuple[AnalysedRun, list[int]]] = []
     for sweep in dict.fromkeys(arguments.sweeps):
-        found, broken = find_runs(sweep)
-        records += found
-        unreadable += broken
-    failures = [f"{run.id}: {run.why}" for run in unreadable]
-    work: list[Item] = []
-    for record in records:
-        opened = AnalysedRun(record, device, arguments.root)
-        try:
-            opened.config  # noqa: B018  (what it names may not be installed here)
-            work += items([(opened, states_of(opened, arguments.states))], names, arguments.images)
-        except UserError as error:
-            failures.append(f"{record.id}: {error}")
-    ended: Counter[str] = Counter()
-    refused: dict[str, list[str]] = {}
-    with _bar(len(work)) as bar:
-        current: AnalysedRun | None = None
-        for item in work:
-            if current is not None and current is not item.run:
-                current.close()
-            current = item.run
-            bar.begin(f"{item.run.record.id}, state {item.state}: {item.name}")
+        records, unreadable = find_runs(sweep)
+        for broken in unreadable:
+            ending.failed(broken.id, broken.why)
+        for record in records:
             try:
-                before = None if arguments.again else stored(item)
-                reason = compute(item, bar.track) if before is None else before.refused
-                ended["there already" if before is not None else "refused" if reason else "computed"] += 1
-                if reason:
-                    refused.setdefault(f"{item.name}: {reason}", []).append(f"{item.run.record.id} ({item.state})")
+                opened = AnalysedRun(record, device, arguments.root)
+                work.append((opened, states_of(opened, arguments.states)))
             except UserError as error:
-                failures.append(f"{item.run.record.id}, state {item.state}, {item.name}: {error}")
-            bar.done()
-    _print_end(arguments.sweeps, ended, refused, failures)
-    return 1 if failures else 0
+                ending.failed(record.id, str(error))
+    with ProgressBar(sum(len(states) * len(names) for _, states in work)) as bar:
+        for opened, states in work:
+            for state, name in product(states, names):
+                _analyse(Item(opened, state, name, arguments.images), arguments.again, bar, ending)
+            opened.close()
+    ending.show(arguments.sweeps)
+    return 1 if ending.failures else 0
+
+
+def _analyse(item: Item, again: bool, bar: ProgressBar, ending: Ending) -> None:
+    from prune.analysis.work import compute, stored
+
+    where = f"{item.run.record.id}, state {item.state}"
+    bar.begin(f"{where}: {item.name}")
+    try:
+        found = None if again else stored(item)
+        reason = compute(item, bar.track) if found is None else found.refused
+        ending.done(item.name, where, found is not None, reason)
+    except UserError as error:
+        ending.failed(where, str(error), item.name)
+    bar.done()
+
+
+@dataclass
+class Ending:
+    """What became of each analysis of each state, for the command's last lines.
+
+    Attributes:
+        counts: what was done → how often.
+        refused: analysis and reason → where.
+        failures: where, and why it could not be → the analyses; none for a run that could not be opened.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    failures: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def done(self, name: str, where: str, before: bool, reason: str | None) -> None:
+        """`before`: it was there already; `reason`: why there are no numbers, if so."""
+        self.counts["there already" if before else "refused" if reason else "computed"] += 1
+        if reason:
+            self.refused.setdefault(f"{name}: {reason}", []).append(where)
+
+    def failed(self, where: str, why: str, *names: str) -> None:
+        self.failures.setdefault((where, why), []).extend(names)
+
+    def show(self, sweeps: list[Path]) -> None:
+        from rich.console import Console
+
+        console = Console()
+        for reason, where in self.refused.items():
+            some = "; ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
+            console.print(literal(f"{reason} [{some}]"), style="yellow", soft_wrap=True)
+        for (place, why), names in self.failures.items():
+            print(f"error: {printable(', '.join([place, *names]))}: {printable(why)}", file=sys.stderr)
+        counts = dict(self.counts)
+        if impossible := sum(max(1, len(names)) for names in self.failures.values()):
+            counts["not possible"] = impossible
+        text = ", ".join(f"{count} {what}" for what, count in counts.items())
+        console.print(literal(f"Analyses: {text}."), soft_wrap=True)
+        if self.counts:
+            console.print(literal(f"python -m prune report {' '.join(map(str, sweeps))} shows them."), soft_wrap=True)
 
 
 def chosen(only: str | None) -> list[str]:
@@ -129,27 +175,3 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
-
-
-def _print_end(sweeps: list[Path], ended: Counter[str], refused: dict[str, list[str]], failures: list[str]) -> None:
-    from rich.console import Console
-
-    console = Console()
-    for reason, where in refused.items():
-        console.print(literal(f"{reason} [{_some(where)}]"), style="yellow", soft_wrap=True)
-    for failure in failures:
-        print(f"error: {printable(failure)}", file=sys.stderr)
-    counts = ", ".join(f"{count} {what}" for what, count in ended.items()) or "nothing"
-    console.print(literal(f"Analyses: {counts}{f', {len(failures)} not possible' if failures else ''}."), soft_wrap=True)
-    if ended:
-        console.print(literal(f"python -m prune report {' '.join(map(str, sweeps))} shows them."), soft_wrap=True)
-
-
-def _some(places: list[str]) -> str:
-    return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-
-
-def _bar(total: int) -> Any:
-    from prune.analysis.progress import ProgressBar
-
-    return ProgressBar(total)

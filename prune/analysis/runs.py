@@ -16,6 +16,7 @@ from prune.analysis.images import Images
 from prune.architectures.base import Architecture
 from prune.base.errors import UserError
 from prune.base.files import read_json_object, sha256_of
+from prune.config.parse import problems
 from prune.config.schema import RunConfig
 from prune.data.base import DataFacts
 from prune.data.loading import Loader
@@ -54,10 +55,14 @@ class AnalysedRun:
         record: as `prune.rundir.reader` reads it.
         device: to compute on.
         root: where the dataset's files are, if they moved since the run began.
+
+    Raises:
+        UserError: if its configuration is of another version, or names something of a package that is not installed here.
     """
 
     def __init__(self, record: RunRecord, device: torch.device, root: Path | None = None):
-        self.record, self.device, self.root = record, device, root
+        self.record, self.device = record, device
+        self.config = _config(record, root)
         self._held: OrderedDict[tuple[int, str], Snapshot] = OrderedDict()
 
     @property
@@ -69,32 +74,6 @@ class AnalysedRun:
         """The states with a line in states.jsonl and a manifest, ascending."""
         states = sorted({int(line["state"]) for line in self.record.states})
         return [state for state in states if self.directory.manifest(state).is_file()]
-
-    @cached_property
-    def config(self) -> RunConfig:
-        """The configuration.
-
-        Raises:
-            UserError: if something that it names is of a package that is not installed here, which is named.
-        """
-        try:
-            config = RunConfig.model_validate(self.record.config)
-        except ValidationError as error:
-            raise UserError(
-                f"{self.directory.config} is not a configuration of this version: {error.errors()[0]['msg']}."
-            ) from None
-        except UserError as error:
-            plugins = self._plugins()
-            needed = f" The run was made with {', '.join(plugins)}: install it here." if plugins else ""
-            raise UserError(f"{self.directory.config}: {error}{needed}") from None
-        if self.root is None:
-            return config
-        return config.model_copy(update={"dataset": config.dataset.model_copy(update={"root": str(self.root)})})
-
-    def _plugins(self) -> list[str]:
-        starts = [start for start in self.record.status.get("starts") or [] if isinstance(start, dict)]
-        plugins = starts[-1].get("plugins") if starts else None
-        return sorted(set(plugins.values())) if isinstance(plugins, dict) else []
 
     @cached_property
     def _data(self) -> tuple[Loader, DataFacts]:
@@ -147,3 +126,25 @@ class AnalysedRun:
         if "_data" in self.__dict__:
             self._data[0].close()
             del self.__dict__["_data"]
+
+
+def _config(record: RunRecord, root: Path | None) -> RunConfig:
+    file = record.directory.config
+    try:
+        config = RunConfig.model_validate(record.config)
+    except ValidationError as error:
+        raise UserError(f"{file} is of another version: {'; '.join(problems(record.config, error.errors()))}.") from None
+    except UserError as error:
+        plugins = _plugins(record)
+        needed = f" The run was made with {', '.join(plugins)}: install it here." if plugins else ""
+        raise UserError(f"{file}: {error}{needed}") from None
+    if root is None:
+        return config
+    return config.model_copy(update={"dataset": config.dataset.model_copy(update={"root": str(root)})})
+
+
+def _plugins(record: RunRecord) -> list[str]:
+    """Packages, with their versions, of what the run's configuration chose by name."""
+    starts = [start for start in record.status.get("starts") or [] if isinstance(start, dict)]
+    plugins = starts[-1].get("plugins") if starts else None
+    return sorted(set(plugins.values())) if isinstance(plugins, dict) else []

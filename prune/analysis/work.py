@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from prune.analysis.base import Analysis, Shown, Subject, Track
+from prune.analysis.base import Analysis, Shown, Subject, Track, silently
 from prune.analysis.runs import AnalysedRun
 from prune.base.registries import ANALYSES
 from prune.report.figures.style import styled
@@ -25,7 +25,7 @@ class Item:
     name: str
     most: int | None = None
 
-    @property
+    @cached_property
     def analysis(self) -> Analysis:
         found: Analysis = ANALYSES.load(self.name)()
         return found
@@ -35,24 +35,19 @@ class Item:
         wanted = self.analysis.most_images
         return wanted if self.most is None or wanted == 0 else self.most
 
-
-def items(runs: Sequence[tuple[AnalysedRun, list[int]]], names: Sequence[str], most: int | None) -> Iterator[Item]:
-    """Run by run, state by state: a state's models and the run's data are opened once."""
-    for run, states in runs:
-        for state in states:
-            for name in names:
-                yield Item(run, state, name, most)
+    def subject(self, track: Track = silently) -> Subject:
+        return Subject(self.run, self.state, self.most_images, track)
 
 
-def sources(item: Item, subject: Subject) -> dict[str, Any]:
+def sources(item: Item) -> dict[str, Any]:
     """All that an item's numbers depend on, as its file has it. Reads neither models nor images."""
-    models = [(item.state, "best")]
-    models += [(0, "best")] if "dense" in item.analysis.compares else []
-    models += [subject.began_from] if "before" in item.analysis.compares else []
-    directory = item.run.directory
+    subject, directory, compares = item.subject(), item.run.directory, item.analysis.compares
+    models = {(item.state, "best")}
+    models |= {(0, "best")} if "dense" in compares else set()
+    models |= {subject.began_from} if "before" in compares and item.state else set()
     return {
         "version": item.analysis.version,
-        "models": {f"{state}/{which}": model_digest(directory, state, which) for state, which in sorted(set(models))},
+        "models": {f"{state}/{which}": model_digest(directory, state, which) for state, which in sorted(models)},
         "data": None if item.most_images == 0 else item.run.data_source(),
         "most_images": item.most_images,
         **item.analysis.sources(subject),
@@ -62,8 +57,7 @@ def sources(item: Item, subject: Subject) -> dict[str, Any]:
 def stored(item: Item) -> Stored | None:
     """What was found before, if it was found from what is there now."""
     found = read_stored(item.run.directory, item.state, item.name)
-    subject = Subject(item.run, item.state, item.most_images)
-    return found if found is not None and found.sources == sources(item, subject) else None
+    return found if found is not None and found.sources == sources(item) else None
 
 
 def compute(item: Item, track: Track) -> str | None:
@@ -72,7 +66,8 @@ def compute(item: Item, track: Track) -> str | None:
     Raises:
         UserError: if a model or the data cannot be had. Nothing is stored then.
     """
-    analysis, subject = item.analysis, Subject(item.run, item.state, item.most_images, track)
+    analysis, subject = item.analysis, item.subject(track)
+    seen = sources(item)  # before measuring: what changes meanwhile was not, or not all, looked at
     refused = analysis.refuses(subject)
     numbers: dict[str, Any] = {} if refused else analysis.measure(subject)
     with styled():
@@ -82,7 +77,7 @@ def compute(item: Item, track: Track) -> str | None:
         "analysis": item.name,
         "title": analysis.title,
         "state": item.state,
-        "sources": sources(item, subject),
+        "sources": seen,
         "images": 0 if refused or item.most_images == 0 else len(subject.images),
         "sentences": shown.sentences,
         "refused": refused,
@@ -93,7 +88,8 @@ def compute(item: Item, track: Track) -> str | None:
 
 
 def _known(value: Any) -> Any:
-    """JSON has no nan."""
+    """A single number as JSON has it, which knows no nan."""
+    value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and value != value else value
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from prune.analysis import work
 from prune.analysis.base import Analysis, Numbers, Shown, Subject
@@ -126,6 +127,12 @@ def without_facts(run: Path) -> None:
     (run / "data.json").unlink()
 
 
+def of_another_version(run: Path) -> None:
+    directory = RunDirectory(run)
+    config = directory.read_config()
+    directory.write_config({**config, "schedule": {**config["schedule"], "warmups": 3}})
+
+
 def of_other_data(run: Path) -> None:
     write_json(run / "data.json", {**read_json_object(run / "data.json"), "fingerprint": "0" * 64})
 
@@ -143,6 +150,7 @@ BAD: list[tuple[Callable[[Path], None], tuple[str, ...], str]] = [
     (without_states, (), "no state is finished yet"),
     (without_best_of_state_2, (), "best.safetensors is missing; the run kept other models only (checkpoint.keep)"),
     (of_a_method_that_is_not_here, (), "The run was made with my-pruning 1.2: install it here"),
+    (of_another_version, (), "config.yaml is of another version: schedule.warmups is not a key"),
     (without_facts, (), "data.json is missing"),
     (of_other_data, (), "has changed since this run began"),
 ]
@@ -157,6 +165,42 @@ def test_bad_input_gets_one_sentence(
     said = capsys.readouterr().err
     assert sentence in said
     assert "Traceback" not in said
+
+
+class Restless(Mine):
+    """It depends on how often it was measured, which changes while it is."""
+
+    times: ClassVar[list[int]] = []
+
+    def sources(self, subject: Subject) -> dict[str, Any]:
+        return {"times": len(self.times)}
+
+    def measure(self, subject: Subject) -> Numbers:
+        self.times.append(subject.state)
+        return super().measure(subject)
+
+
+def test_what_changed_while_it_was_measured_is_measured_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ANALYSES.table["restless"] = f"{__name__}:Restless"
+    for _ in range(2):
+        assert analyse(run, "--only", "restless", "--states", "1") == 0
+        assert "1 computed" in capsys.readouterr().out
+
+
+def test_float32_is_float32_whatever_torch_would_allow(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    torch.set_float32_matmul_precision("medium")
+    assert analyse(run, "--only", "weights", "--states", "0") == 0
+    assert not torch.backends.cudnn.allow_tf32 and torch.get_float32_matmul_precision() == "highest"
+
+
+def test_one_reason_is_said_once_for_all_analyses_of_a_state(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a run that kept the last state's models only."""
+    without_best_of_state_2(run)
+    assert analyse(run, *QUICK, "--states", "2") == 1
+    shown = capsys.readouterr()
+    assert f"error: {run.name}, state 2, weights, errors: " in shown.err and shown.err.count("error: ") == 1
+    assert "Analyses: 2 not possible." in shown.out
 
 
 def test_a_family_without_attention_is_told_and_remembered(compose: Compose, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,8 @@ REMOVED = "#a6a6a6"
 SHARE = "cividis"
 """Of shares and similarities, 0 to 1: readable in grey and by the colour-blind, as the report's survival maps."""
 
-HARM = "PuOr"
-"""Of what has a sign: orange is harm, purple is gain."""
+SIGNED = "PuOr_r"
+"""Of what has a sign: orange is above zero, purple below."""
 
 MOST_BLOCKS_NAMED = 26
 """Names on an axis; of more blocks only every second, third, … has one."""

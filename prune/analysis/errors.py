@@ -18,6 +18,8 @@ FEWEST_FOR_CALIBRATION = 1000
 
 
 class Errors(Analysis):
+    """What a state's model and the dense one say of each image; accuracy by class, and calibration where images are enough."""
+
     title = "Errors"
     compares = ("dense",)
 

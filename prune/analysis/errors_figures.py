@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from prune.analysis.base import Numbers, Subject
 from prune.analysis.colours import DENSE, colour_of, heading_of, now_label
 from prune.analysis.judging import bins_of, flipped
-from prune.analysis.plots import bare
+from prune.analysis.plots import bare, photograph
 from prune.base.text import printable
 from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
 
@@ -18,6 +18,9 @@ MOST_NAMED = 20
 
 SHOWN = 8
 """Images of a kind that are shown."""
+
+CELL = (WIDE[0] - 0.6) / SHOWN
+"""Inches of one of them, across."""
 
 CLASS_NAME = 12
 """Characters of a class's name beside a picture."""
@@ -99,19 +102,20 @@ def calibration(subject: Subject, numbers: Numbers) -> Figure:
 def flips(subject: Subject, numbers: Numbers) -> Figure:
     """Images that one of the two models has right and the other not: the first of each."""
     lost, won = flipped(numbers)
-    rows = [(text, found) for text, found in (("right in dense only", lost), ("right after pruning only", won)) if len(found)]
-    figure = canvas((WIDE[0], 1.0 + 1.95 * len(rows)))
+    rows = [(text, found) for text, found in (("only dense", lost), ("only pruned", won)) if len(found)]
+    pictures = [subject.images.some(torch.as_tensor(found[:SHOWN]))[1] for _, found in rows]
+    height, width = pictures[0].shape[1:3]
+    figure = canvas((WIDE[0], 0.5 + (0.55 + min(CELL * height / width, 2 * CELL)) * len(rows)))
     grid = figure.subplots(len(rows), SHOWN, squeeze=False)
     names = [printable(name) for name in subject.images.facts.classes]
-    for line, (text, found) in zip(grid, rows, strict=True):
-        _, pixels = subject.images.some(torch.as_tensor(found[:SHOWN]))
+    for line, (text, found), pixels in zip(grid, rows, pictures, strict=True):
         for axes, place, image in zip(line, found, pixels, strict=False):
-            axes.imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            photograph(axes, image)
             label, wrong = names[numbers["labels"][place]], _wrong(numbers, int(place))
             axes.set_xlabel(f"{_short(label)}\nnot {_short(names[wrong])}", fontsize=8.5)
         for axes in line:
             bare(axes)
-        line[0].set_ylabel(f"{text}\n({len(found)})", fontsize=9)
+        line[0].set_ylabel(f"{text}\nright ({len(found)})", fontsize=9)
         for axes in line[len(found) :]:
             axes.set_visible(False)
     heading(figure, heading_of(subject, "images that changed sides"))

@@ -32,6 +32,7 @@ class Importance(Analysis):
 
     title = "Importance"
     most_images = 1000
+    version = 2
 
     def sources(self, subject: Subject) -> dict[str, Any]:
         others = {seed: kept_in(directory, subject.state) for seed, directory in other_seeds(subject.run).items()}
@@ -59,6 +60,7 @@ class Importance(Analysis):
         for group in subject.structure.groups:
             numbers[f"units/{group.name}"] = now.keep[group.name].numpy()[places[group.name]]
             numbers[f"added/{group.name}"] = found.of(group, found.losses) - found.loss
+            numbers[f"standard_error/{group.name}"] = found.of(group, found.standard_errors)
             for criterion, by_group in scores.items():
                 numbers[f"scores.{criterion}/{group.name}"] = by_group[group.name]
                 numbers[f"sampled.{criterion}/{group.name}"] = by_group[group.name][places[group.name]]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
+from matplotlib.colors import Normalize
 
 from prune.analysis.base import Numbers, Subject
-from prune.analysis.colours import block_name, colour_of, heading_of
+from prune.analysis.colours import SIGNED, block_name, colour_of, heading_of
 from prune.analysis.plots import heat, side_by_side
 from prune.report.figures.style import Figure, heading, legend_below, render
 
@@ -25,12 +27,14 @@ def correlations(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure
     for axes, kind in zip(panels, kinds, strict=True):
         count = numbers[f"count/{kind}"]
         bound = chance_bound(count)
-        axes.axvspan(-bound, bound, color="#e9e9e9", zorder=0, label="chance (95 %)")
+        axes.axvspan(-bound, bound, color="#e9e9e9", zorder=0, label="chance (95 %), all blocks")
+        own_bounds = [chance_bound(len(numbers[f"added/{group.name}"])) for group in subject.structure.of(kind)]
         for row, criterion in enumerate(criteria):
             blocks = numbers[f"by_block.{criterion}/{kind}"]
-            axes.plot(
-                blocks, np.full(len(blocks), row), "|", color="#555555", markersize=11, label="one block" if row == 0 else None
-            )
+            told = np.abs(blocks) > own_bounds
+            for chosen, colour, label in ((told, "#222222", "one block"), (~told, "#ababab", "one block, within its chance")):
+                strokes = blocks[chosen]
+                axes.plot(strokes, np.full(len(strokes), row), "|", color=colour, markersize=11, label=None if row else label)
             own = criterion == numbers["own"]
             axes.plot(
                 numbers[f"spearman.{criterion}/{kind}"], row, "o", color=colour_of(subject), markersize=9,
@@ -44,8 +48,9 @@ def correlations(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure
     legend_below(figure, panels[0], columns=3)
     caption = (
         f"Spearman's ρ between a criterion's scores and the cross-entropy that silencing each unit alone adds, on "
-        f"{len(subject.images):,} validation images. 1: the order is right; in the grey band: no better than chance. Ranking "
-        "over all blocks needs the circle to be right, ranking within blocks the strokes."
+        f"{len(subject.images):,} validation images. 1: the order is right. A circle in the grey band, or a pale stroke, is no "
+        "better than chance; of a block's few units chance has a wider band. Ranking over all blocks needs the circle to be "
+        "right, ranking within blocks the strokes."
     )
     return render(figure, "importance-correlations", "Scores against measured loss", caption)
 
@@ -62,8 +67,10 @@ def points(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
         for number, group in enumerate(groups):
             scores = numbers[f"sampled.{own}/{group.name}"]
             share = 100 * np.searchsorted(every, scores, side="right") / len(every)
+            added, error = numbers[f"added/{group.name}"], 2 * numbers[f"standard_error/{group.name}"]
+            axes.vlines(share, added - error, added + error, color=shades[number], linewidth=1, alpha=0.4)
             axes.plot(
-                share, numbers[f"added/{group.name}"], markers[number % len(markers)], color=shades[number], markersize=5,
+                share, added, markers[number % len(markers)], color=shades[number], markersize=5,
                 linestyle="", label=block_name(subject.structure, group.block),
             )  # fmt: skip
         axes.axhline(0, color="#767676", linewidth=1)
@@ -71,8 +78,8 @@ def points(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
     heading(figure, heading_of(subject, "what each unit's place is worth"))
     legend_below(figure, panels[0], columns=6)
     caption = (
-        f"A point is a unit that was silenced alone. {own} ranks from left to right: if it were right, points would rise. "
-        "Points high on the left are units that would go first and are needed."
+        f"A point is a unit that was silenced alone, its line two standard errors over the images. {own} ranks from left to "
+        "right: if it were right, points would rise. Points high on the left are units that would go first and are needed."
     )
     return render(figure, "importance-points", f"Place by {own} and loss", caption)
 
@@ -82,7 +89,7 @@ def agreement(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
     criteria = numbers["criteria"].tolist()
     figure, panels = side_by_side(kinds, 5.6, sharey=True)
     for axes, kind in zip(panels, kinds, strict=True):
-        image = heat(axes, numbers[f"agreement/{kind}"], -1, 1, "PuOr_r")
+        image = heat(axes, numbers[f"agreement/{kind}"], Normalize(-1, 1), SIGNED)
         axes.set_title(kind)
         axes.set_xticks(range(len(criteria)), criteria, rotation=90)
         axes.set_yticks(range(len(criteria)), criteria)
@@ -90,13 +97,11 @@ def agreement(subject: Subject, numbers: Numbers, kinds: list[str]) -> Figure:
     heading(figure, heading_of(subject, "do criteria agree?"))
     caption = (
         "Spearman's ρ of the scores of each two criteria, over all units that are left. 1: they rank alike; near 0, as with "
-        "`random`: one says nothing of the other. Grey: a criterion that gives all the same score."
+        "random: one says nothing of the other. Grey: a criterion that gives all the same score."
     )
-    return render(figure, "importance-agreement", "Agreement of criteria", caption.replace("`", ""))
+    return render(figure, "importance-agreement", "Agreement of criteria", caption)
 
 
 def _shades(count: int) -> list[tuple[float, ...]]:
     """From the first block, dark, to the last, light: also apart in grey."""
-    import matplotlib
-
     return [tuple(matplotlib.colormaps["viridis"](0.9 * number / max(count - 1, 1))) for number in range(count)]

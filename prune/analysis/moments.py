@@ -11,7 +11,8 @@ class Moments:
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean = self.scatter = torch.zeros(0, dtype=torch.float64)
+        self.mean = torch.zeros(0, dtype=torch.float64)
+        self.scatter = torch.zeros(0, 0, dtype=torch.float64)
 
     def add(self, vectors: Tensor) -> None:
         """Further vectors: (samples, features)."""

@@ -48,6 +48,19 @@ def bare(axes: Axes) -> None:
         side.set_visible(False)
 
 
+def photograph(axes: Axes, pixels: np.ndarray) -> None:
+    """An image, (height, width, channels) in [0, 1], as it is; of other channels than grey or RGB their mean."""
+    shown = pixels if pixels.shape[-1] == 3 else pixels.mean(-1)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+FEWEST_FOR_A_BOX = 5
+"""Of fewer values each is a dot."""
+
+BOXES = "Boxes: the middle half, the line the median, whiskers the extremes; of fewer than five units each is a dot."
+"""How to read them."""
+
+
 @dataclass(frozen=True)
 class Box:
     """One kind of box: an array of values for each block."""
@@ -57,35 +70,48 @@ class Box:
     values: Sequence[np.ndarray]
     hatch: str = ""
     alpha: float = 0.6
+    marker: str = "o"
 
 
 def boxes(axes: Axes, series: Sequence[Box]) -> None:
-    """Boxes side by side for each block: the middle half, the median, and whiskers to the extremes."""
+    """Boxes side by side for each block, as `BOXES` says."""
     width = 0.8 / len(series)
     for number, box in enumerate(series):
         places = np.arange(len(box.values)) + (number - (len(series) - 1) / 2) * width
+        many = [len(values) >= FEWEST_FOR_A_BOX for values in box.values]
         drawn = axes.boxplot(
-            box.values, positions=places, widths=0.85 * width, patch_artist=True, manage_ticks=False, whis=(0, 100),
+            [values if boxed else [] for values, boxed in zip(box.values, many, strict=True)],
+            positions=places, widths=0.85 * width, patch_artist=True, manage_ticks=False, whis=(0, 100),
             boxprops={"facecolor": box.colour, "alpha": box.alpha, "hatch": box.hatch, "edgecolor": "black"},
             medianprops={"color": "black", "linewidth": 1.6}, whiskerprops={"color": "#333333"},
         )  # fmt: skip
         drawn["boxes"][0].set_label(box.label)
+        dots: dict[str, Any] = {
+            "marker": box.marker,
+            "color": (box.colour, box.alpha),
+            "markeredgecolor": "black",
+            "markersize": 7,
+        }
+        for place, values, boxed in zip(places, box.values, many, strict=True):
+            if not boxed:
+                axes.plot(np.full(len(values), place), values, linestyle="", **dots)
     axes.set_xlim(-0.6, len(series[0].values) - 0.4)
 
 
 def heat(
-    axes: Axes, values: np.ndarray, low: float, high: float, colours: str, norm: Normalize | None = None, digits: int = 2
+    axes: Axes, values: np.ndarray, norm: Normalize, colours: str, digits: int = 2, blank: np.ndarray | None = None
 ) -> Any:
     """A heat map of a matrix, row 0 at the top, with numbers where there is room; nan is grey.
 
     Args:
-        norm: how values become colours; default: in proportion, from `low` to `high`.
+        norm: how values become colours.
         digits: of a number, after the point.
+        blank: where the colour is that of 0, whatever the number.
     """
     rows, columns = values.shape
     edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
-    norm = norm or Normalize(low, high)
-    image = axes.pcolormesh(*edges, values, cmap=colours, norm=norm, edgecolors="white", linewidth=0.6, rasterized=True)
+    shown = values if blank is None else np.where(blank & (values == values), 0.0, values)
+    image = axes.pcolormesh(*edges, shown, cmap=colours, norm=norm, edgecolors="white", linewidth=0.6, rasterized=True)
     axes.set_facecolor("#d9d9d9")
     axes.grid(False)
     axes.set_ylim(rows - 0.5, -0.5)
@@ -93,7 +119,7 @@ def heat(
         for (row, column), value in np.ndenumerate(values):
             if value == value:
                 text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-                colour = readable(np.asarray(image.to_rgba(value)))
+                colour = readable(np.asarray(image.to_rgba(shown[row, column])))
                 label = axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
                 label.set_in_layout(False)  # it is within the axes: asking each for its place takes most of the time
     return image

@@ -133,5 +133,5 @@ def _sentence(subject: Subject, numbers: Numbers, kind: str) -> str:
     return (
         f"Of the variance of the dense {kind} the kept ones explain {100 * np.nanmean(kept):.0f} %, mean over blocks; as many "
         f"random ones {100 * np.nanmean(chance):.0f} %. In {above} of {len(groups)} blocks they explain more than each of "
-        f"{DRAWS} random choices, in {below} less than each."
+        f"{DRAWS} random choices, in {below} less than each; a random choice would be above all in one block of {DRAWS + 1}."
     )

@@ -7,7 +7,7 @@ from matplotlib.ticker import NullFormatter
 
 from prune.analysis.base import Numbers, Subject
 from prune.analysis.colours import DENSE, REMOVED, colour_of, heading_of, kind_by_block, now_label
-from prune.analysis.plots import Box, boxes, side_by_side, stacked
+from prune.analysis.plots import BOXES, Box, boxes, side_by_side, stacked
 from prune.report.figures.style import Figure, heading, legend_below, render
 
 
@@ -38,7 +38,8 @@ def ranks(subject: Subject, numbers: Numbers) -> Figure:
     legend_below(figure, panels[0])
     caption = (
         f"Dots: in how many directions the activations of a block's units vary to any extent (participation ratio), on "
-        f"{_images(subject)}. Bars: how many activations there are. A dot far below its bar: many units say the same."
+        f"{_images(subject)}. Bars: how many activations there are. A dot far below its bar: most of what varies lies in few "
+        "directions."
     )
     return render(figure, "redundancy-rank", "Effective rank of activations", caption)
 
@@ -54,7 +55,7 @@ def alike(subject: Subject, numbers: Numbers) -> Figure:
             stay = [np.isin(np.arange(g.count), numbers[f"kept/{g.name}"]) for g in groups]
             removed = [values[~mask] for values, mask in zip(every, stay, strict=True)]
             kept = [values[mask] for values, mask in zip(every, stay, strict=True)]
-            boxes(axes, [Box("removed by then", REMOVED, removed, "///"), Box("kept", colour_of(subject), kept)])
+            boxes(axes, [Box("removed by then", REMOVED, removed, "///", marker="X"), Box("kept", colour_of(subject), kept)])
         else:
             boxes(axes, [Box("dense", DENSE, every)])
         axes.set(ylabel="largest |cosine|", ylim=(0, 1.02))
@@ -63,10 +64,10 @@ def alike(subject: Subject, numbers: Numbers) -> Figure:
     legend_below(figure, panels[0])
     caption = (
         f"Of each unit of the dense model: how alike its activations are to those of the unit of its block that is most like "
-        f"it (|cosine| of centred activations, {_images(subject)}; 1: a copy). Boxes: the middle half; whiskers: all."
+        f"it (|cosine| of centred activations, {_images(subject)}; 1: a copy but for its size). {BOXES}"
     )
     if subject.state:
-        caption += " Where the removed units' boxes lie higher than the kept ones', pruning took what others repeat."
+        caption += " Where the removed units lie higher than the kept ones, pruning took what others repeat more."
     return render(figure, "redundancy-alike", "Units that are alike", caption)
 
 
@@ -74,6 +75,7 @@ def explained(subject: Subject, numbers: Numbers) -> Figure:
     """Variance that the kept units explain, beside that of as many random ones."""
     kinds = subject.structure.kinds
     figure, panels = side_by_side(kinds, sharey=True)
+    draws = len(numbers[f"chance/{subject.structure.groups[0].name}"])
     for axes, kind in zip(panels, kinds, strict=True):
         groups = subject.structure.of(kind)
         places = np.arange(len(groups))
@@ -81,7 +83,8 @@ def explained(subject: Subject, numbers: Numbers) -> Figure:
         kept = [100 * numbers[f"explained/{group.name}"] for group in groups]
         share = [100 * len(numbers[f"kept/{group.name}"]) / group.count for group in groups]
         axes.bar(places, share, width=0.5, color="#e4e4e4", label="units kept (%)")
-        axes.vlines(places, chance.min(1), chance.max(1), color=REMOVED, linewidth=6, label="as many random units, five draws")
+        random = f"as many random units, {draws} draws"
+        axes.vlines(places, chance.min(1), chance.max(1), color=REMOVED, linewidth=6, label=random)
         axes.plot(places, kept, "o", color=colour_of(subject), markersize=7, label="kept units")
         axes.set(ylim=(0, 103))
         kind_by_block(axes, subject.structure, kind)
@@ -90,6 +93,7 @@ def explained(subject: Subject, numbers: Numbers) -> Figure:
     legend_below(figure, panels[0])
     caption = (
         "How much of the variance of all the dense model's activations of a block follows linearly from those of the kept "
-        "units. Above the grey line: the choice kept more than chance would; near 100 %: what was removed was already said."
+        f"units. Above the grey line: more than each of {draws} random choices; by chance one in {draws + 1} would be. "
+        "Near 100 %: what was removed follows from what stayed."
     )
     return render(figure, "redundancy-explained", "Variance that kept units explain", caption)

@@ -24,11 +24,17 @@ USUAL = "magnitude"
 """By which units are ordered where the run's method has no criterion."""
 
 
-def own_criterion(subject: Subject) -> str:
-    """The criterion by which the run ranks this state's units; `USUAL` where its method has none."""
+def own_options(subject: Subject) -> ScoredOptions | None:
+    """The keys by which the run ranks this state's units (the last's: by which they were); None of a method without."""
     config = subject.run.config
     options = config.method.in_state(min(subject.state + 1, config.schedule.states - 1))
-    return options.criterion if isinstance(options, ScoredOptions) else USUAL
+    return options if isinstance(options, ScoredOptions) else None
+
+
+def own_criterion(subject: Subject) -> str:
+    """The criterion by which the run ranks this state's units; `USUAL` where its method has none."""
+    options = own_options(subject)
+    return options.criterion if options else USUAL
 
 
 def rates_after(subject: Subject) -> Mapping[str, float]:
@@ -50,12 +56,13 @@ def scores_of(subject: Subject, snapshot: Snapshot, criterion: str) -> dict[str,
         found: Tensor = snapshot.model(images).float()
         return found
 
+    options = own_options(subject)
     scoring = Scoring(
         model=snapshot.model,
         logits=logits,
         structure=subject.structure,
         rates=rates_after(subject),
-        kinds=subject.structure.kinds,
+        kinds=options.kinds(subject.structure) if options else subject.structure.kinds,
         batches=lambda: subject.images.batches(BATCH),
         generator=generator(0, "analysis/criterion", subject.state),
     )

@@ -17,20 +17,21 @@ from prune.base.files import read_json_object
 from prune.rundir.analyses import model_digest
 
 MOST_SINGLE = 32
-"""Of a group with more units than this, tenths are silenced."""
+"""Of a kind of which any block has more units than this, tenths are silenced."""
 
 PARTS = 10
 
 
 class Sensitivity(Analysis):
-    """Loss and accuracy on validation images with some units silenced; nothing is trained again, so this is an upper bound.
+    """Loss and accuracy on validation images with some units silenced; nothing is trained again.
 
-    Of each group of up to 32 alive units each unit alone; of larger ones each tenth by the run's criterion, lowest scores
-    first; and all of it.
+    Of a kind with up to 32 units left in each block every unit alone; else each tenth of a block by the run's criterion, lowest
+    scores first (of fewer than ten units each alone, in that order); and all of a block's.
     """
 
     title = "Sensitivity"
     most_images = 1000
+    version = 2
 
     def sources(self, subject: Subject) -> dict[str, Any]:
         last = last_state(subject)
@@ -39,23 +40,22 @@ class Sensitivity(Analysis):
     def measure(self, subject: Subject) -> Numbers:
         now = subject.now
         groups = [group for group in subject.structure.groups if len(now.keep[group.name])]
-        large = any(len(now.keep[group.name]) > MOST_SINGLE for group in groups)
+        large = {group.kind for group in groups if len(now.keep[group.name]) > MOST_SINGLE}
         scores = scores_of(subject, now, own_criterion(subject)) if large else {}
         numbers: Numbers = {}
         trials: list[Trial] = []
         for group in groups:
             alive = now.keep[group.name]
-            if len(alive) > MOST_SINGLE:
-                ascending = torch.as_tensor(np.argsort(scores[group.name], kind="stable"))
-                parts = [alive[places] for places in ascending.tensor_split(PARTS)]
+            parts = list(alive.split(1))
+            if group.kind in large:
+                parts = tenths(alive, scores[group.name])
                 numbers[f"scores/{group.name}"] = scores[group.name]
-            else:
-                parts = list(alive.split(1))
             trials += [Trial(group, units) for units in (*parts, alive)]
             numbers[f"units/{group.name}"] = alive.numpy()
         found = silence_each(subject, now, trials)
         numbers |= {"loss": found.loss, "accuracy": found.accuracy}
-        for name, values in (("loss", found.losses), ("accuracy", found.accuracies)):
+        measured = {"loss": found.losses, "accuracy": found.accuracies, "standard_error": found.standard_errors}
+        for name, values in measured.items():
             for group in groups:
                 chosen = found.of(group, values)
                 numbers[f"{name}.parts/{group.name}"] = chosen[:-1]
@@ -67,6 +67,12 @@ class Sensitivity(Analysis):
         kinds = [kind for kind in subject.structure.kinds if _present(subject, numbers, kind)]
         figures = [heat_map(subject, numbers, kind, last_state(subject)) for kind in kinds]
         return Shown(figures, [_sentence(subject, numbers, kind) for kind in kinds])
+
+
+def tenths(alive: torch.Tensor, scores: np.ndarray) -> list[torch.Tensor]:
+    """Units in ten parts of ascending score, equal to within one unit; of fewer than ten units each is one."""
+    ascending = alive[torch.as_tensor(np.argsort(scores, kind="stable"))]
+    return list(ascending.tensor_split(min(PARTS, len(alive))))
 
 
 def last_state(subject: Subject) -> int:
@@ -85,12 +91,18 @@ def _present(subject: Subject, numbers: Numbers, kind: str) -> list[Group]:
 
 
 def _sentence(subject: Subject, numbers: Numbers, kind: str) -> str:
+    """What the block costs whose units are needed most, and that whose units are needed least."""
     groups = _present(subject, numbers, kind)
     added = [float(numbers[f"loss.all/{group.name}"][0]) - numbers["loss"] for group in groups]
-    points = [float(numbers[f"accuracy.all/{group.name}"][0]) - numbers["accuracy"] for group in groups]
+
+    def cost(place: int) -> str:
+        group = groups[place]
+        error = float(numbers[f"standard_error.all/{group.name}"][0])
+        points = float(numbers[f"accuracy.all/{group.name}"][0]) - numbers["accuracy"]
+        return f"(loss {added[place]:+.3f} ± {2 * error:.3f}, accuracy {points:+.1f} points)".replace("-", "−")
+
     most, least = int(np.argmax(added)), int(np.argmin(added))
-    worst, best = (block_name(subject.structure, groups[index].block) for index in (most, least))
-    return (
-        f"Without any of its {kind}, {worst} costs most (loss {added[most]:+.2f}, accuracy {points[most]:+.1f} points), {best} "
-        f"least ({added[least]:+.2f}, {points[least]:+.1f})."
-    ).replace("-", "−")
+    worst, best = (block_name(subject.structure, groups[place].block) for place in (most, least))
+    text = f"Without any of its {kind}, {worst} costs {'most ' if len(groups) > 1 else ''}{cost(most)}"
+    text += f", {best} least {cost(least)}" if len(groups) > 1 else ""
+    return f"{text}; ±: two standard errors over the images."

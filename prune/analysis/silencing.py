@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,16 +32,21 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Mean cross-entropy and accuracy (percent): of the model as it is, and of each trial in order."""
+    """Mean cross-entropy and accuracy (percent): of the model as it is, and of each trial in order.
+
+    `standard_errors` are those of a trial's loss minus that of the model: both are of the same images, of which others would
+    have given another difference. nan with a single image.
+    """
 
     trials: Sequence[Trial]
     loss: float
     accuracy: float
     losses: np.ndarray
     accuracies: np.ndarray
+    standard_errors: np.ndarray
 
     def of(self, group: Group, values: np.ndarray) -> np.ndarray:
-        """Those of the losses or accuracies that are of a group's trials, in order."""
+        """Those of the losses, accuracies or standard errors that are of a group's trials, in order."""
         return values[[trial.group is group for trial in self.trials]]
 
 
@@ -54,18 +59,29 @@ def silence_each(subject: Subject, snapshot: Snapshot, trials: Sequence[Trial]) 
     """
     model, structure, images = snapshot.model, subject.structure, subject.images
     blocks = block_modules(model, structure)
-    sums = torch.zeros(len(trials) + 1, 2, dtype=torch.float64)
+    sums = torch.zeros(len(trials) + 1, 3, dtype=torch.float64)  # of losses, of hits, of squares of the losses added
+    whole = torch.zeros(0)
     order = sorted(range(len(trials)), key=lambda index: trials[index].group.block)
     steps = images.count(BATCH) * (len(trials) + 1)
     for index, batch, labels, given in subject.track(_rounds(model, blocks, images.batches(BATCH), order), steps):
         if index is None:
-            sums[-1] += _judged(model, batch, labels)
+            whole = _judged(model, batch, labels)
+            sums[-1, :2] += whole.sum(1).cpu()
             continue
         trial = trials[index]
         with replaying(model, before(blocks, given, trial.group.block)), _without(snapshot, structure, trial):
-            sums[index] += _judged(model, batch, labels)
-    losses, hits = (sums / len(images)).T.numpy()
-    return Outcome(trials, float(losses[-1]), 100 * float(hits[-1]), losses[:-1], 100 * hits[:-1])
+            judged = _judged(model, batch, labels)
+        sums[index] += torch.cat([judged.sum(1), (judged[0] - whole[0]).square().sum(0, keepdim=True)]).cpu()
+    losses, hits, squares = (sums / len(images)).T.numpy()
+    errors = _standard_errors(losses[:-1] - losses[-1], squares[:-1], len(images))
+    return Outcome(trials, float(losses[-1]), 100 * float(hits[-1]), losses[:-1], 100 * hits[:-1], errors)
+
+
+def _standard_errors(means: np.ndarray, squares: np.ndarray, count: int) -> np.ndarray:
+    """Of the means of so many differences, from these and the means of their squares."""
+    if count < 2:
+        return np.full(len(means), np.nan)
+    return np.sqrt(np.clip(squares - means**2, 0, None) / (count - 1))
 
 
 def _rounds(model: nn.Module, blocks: dict[int, str], batches: Any, order: Sequence[int]) -> Iterator[tuple[Any, ...]]:
@@ -78,16 +94,16 @@ def _rounds(model: nn.Module, blocks: dict[int, str], batches: Any, order: Seque
 
 
 def _judged(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Of each image its loss, and 1 where the model is right: (2, images), float64."""
     logits = model(images).float()
-    loss = F.cross_entropy(logits, labels, reduction="sum")
-    return torch.stack([loss.double(), (logits.argmax(1) == labels).sum().double()]).cpu()
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    return torch.stack([losses.double(), (logits.argmax(1) == labels).double()])
 
 
 @contextmanager
 def _without(snapshot: Snapshot, structure: Structure, trial: Trial) -> Iterator[None]:
     """The snapshot's model with the trial's units silenced."""
-    alive = snapshot.keep
-    left = alive[trial.group.name]
-    rest = KeepSet({**alive, trial.group.name: left[~torch.isin(left, trial.units)]})
-    with silenced(snapshot.model, structure, alive, rest):
+    alive = KeepSet({trial.group.name: snapshot.keep[trial.group.name]})
+    rest = alive.without(KeepSet({trial.group.name: trial.units}))
+    with silenced(snapshot.model, replace(structure, groups=(trial.group,)), alive, rest):
         yield

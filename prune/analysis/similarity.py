@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from matplotlib.colors import Normalize
 from torch import Tensor, nn
 
 from prune.analysis.base import Analysis, Numbers, Shown, Subject
@@ -117,7 +118,7 @@ def _maps(subject: Subject, maps: Mapping[str, np.ndarray]) -> Figure:
     panels = figure.subplots(1, len(maps), squeeze=False)[0]
     labels = _layers(subject)
     for axes, (title, values) in zip(panels, maps.items(), strict=True):
-        image = heat(axes, values, 0, 1, SHARE)
+        image = heat(axes, values, Normalize(0, 1), SHARE)
         other = now_label(subject) if axes is not panels[0] else "dense"
         axes.set(title=title, xlabel=f"layer of {other}", ylabel="layer of dense")
         block_ticks(axes, labels)
@@ -125,11 +126,14 @@ def _maps(subject: Subject, maps: Mapping[str, np.ndarray]) -> Figure:
     figure.colorbar(image, ax=list(panels), label="CKA", shrink=0.8, pad=0.015)
     heading(figure, heading_of(subject, "similarity of layers"))
     caption = (
-        "Linear CKA of what two layers make of the same images: 1, the same up to rotation and scale; near 0, nothing in "
-        "common. “in” is what the first block is given."
+        "Linear CKA of what two layers make of the same images: 1, the same up to rotation and scale; near 0, nothing that "
+        "follows linearly. “in” is what the first block is given."
     )
     if len(maps) > 1:
-        caption += " Right: a bright diagonal means that each block still does what it did in the dense model."
+        caption += (
+            " Right: where the diagonal is bright, images are as alike after a block as in the dense model; CKA weighs what "
+            "varies most, so decisive details may differ all the same."
+        )
     return render(figure, "similarity-layers", "Similarity of layers", caption)
 
 

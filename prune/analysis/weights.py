@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prune.analysis.base import Analysis, Numbers, Shown, Subject
 from prune.analysis.colours import DENSE, REMOVED, colour_of, heading_of, kind_by_block, now_label
-from prune.analysis.plots import Box, boxes, side_by_side, stacked
-from prune.architectures.group import Group
+from prune.analysis.plots import BOXES, Box, boxes, side_by_side, stacked
+from prune.architectures.group import Group, Member
 from prune.pruning.slices import by_unit
 from prune.report.figures.style import Figure, heading, legend_below, render
 
@@ -58,7 +56,7 @@ def weight_quantiles(model: nn.Module, group: Group) -> np.ndarray:
     return np.quantile(every, QUANTILES) if every.size else np.full(len(QUANTILES), np.nan)
 
 
-def _by_unit(model: nn.Module, group: Group, member: Any) -> Tensor:
+def _by_unit(model: nn.Module, group: Group, member: Member) -> Tensor:
     return by_unit(model.get_parameter(member.tensor).detach(), member).flatten(1).double().cpu()
 
 
@@ -101,7 +99,7 @@ def _quantile_figure(subject: Subject, numbers: Numbers) -> Figure:
     legend_below(figure, panels[0])
     caption = (
         "Of the weights of a block's units: the median (dot), the middle half (thick) and the middle 90 % (thin) of |w|. "
-        "A block whose bar is lower than before has smaller weights left."
+        "Where a state's bar is lower than the dense one, the weights that are left are smaller."
     )
     return render(figure, "weights-quantiles", "Size of weights by block", caption)
 
@@ -114,21 +112,20 @@ def _norm_figure(subject: Subject, numbers: Numbers) -> Figure:
         now = [numbers[f"norm.now/{group.name}"] for group in groups]
         if subject.state:
             pairs = [kept_and_removed(numbers, group.name) for group in groups]
-            removed = Box("removed, before", REMOVED, [norms for _, norms in pairs], "///")
+            removed = Box("removed, before", REMOVED, [norms for _, norms in pairs], "///", marker="X")
             kept = Box("kept, before", colour, [norms for norms, _ in pairs])
-            boxes(axes, [removed, kept, Box("kept, at the state's end", colour, now, "...", 0.25)])
+            boxes(axes, [removed, kept, Box("kept, in the state's best model", colour, now, "...", 0.25, "D")])
         else:
             boxes(axes, [Box("dense", DENSE, now)])
         axes.set(ylabel="norm of a unit", ylim=(0, None))
         kind_by_block(axes, subject.structure, kind)
     heading(figure, heading_of(subject, "norms of units"))
     legend_below(figure, panels[0])
-    began, which = subject.began_from
-    caption = (
-        f"Before: in the {which} model of state {began}, from which the state began. Boxes: the middle half of a block's "
-        "units, the line their median, whiskers the smallest and the largest. Where the removed units' boxes lie as high "
-        "as the kept ones', the state removed units that were not small."
-        if subject.state
-        else "Boxes: the middle half of a block's units, the line their median, whiskers the smallest and the largest."
-    )
+    caption = BOXES
+    if subject.state:
+        began, which = subject.began_from
+        caption += (
+            f" Before: in the {which} model of state {began}, from which the state began. Where removed units lie as high as "
+            "kept ones, the state removed units that were not small."
+        )
     return render(figure, "weights-norms", "Norms of units by block", caption)

@@ -46,6 +46,8 @@ class Handmade(Subject):
         self.state = now.state
         self.run = run_of(now.state)
 
+    began_from = (0, "final")  # type: ignore[assignment]
+
     @staticmethod
     def track(items: Any, total: int) -> Any:
         return items
@@ -61,7 +63,12 @@ def run_of(state: int) -> Any:
     """As much of a run as analyses ask about: a Refill run of two states, alone in its sweep."""
     rates = {"rates": dict.fromkeys(("heads", "neurons", "channels"), 0.5)}
     return SimpleNamespace(
-        config=SimpleNamespace(method=ScoredOptions(name="refill"), schedule=SimpleNamespace(states=2), seed=0),
+        config=SimpleNamespace(
+            method=ScoredOptions(name="refill"),
+            schedule=SimpleNamespace(states=2),
+            seed=0,
+            dataset=SimpleNamespace(name="none"),
+        ),
         record=SimpleNamespace(
             states=[{"state": 0, "rates": {}}, {"state": 1, **rates}],
             config={"seed": 0, "dataset": {"name": "none"}, "method": {"name": "refill"}},

@@ -18,3 +18,7 @@ def test_covariance_of_batches_is_that_of_all(offset: float) -> None:
     assert moments.count == 50
     np.testing.assert_allclose(moments.mean, vectors.mean(0))
     np.testing.assert_allclose(moments.covariance, np.cov(vectors.numpy().T, bias=True), rtol=1e-9)
+
+
+def test_of_nothing_there_is_no_covariance() -> None:
+    assert Moments().covariance.shape == (0, 0)

@@ -29,7 +29,7 @@ def test_single_units_are_silenced_in_the_order_of_their_index(family: str) -> N
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_tenths_hold_every_unit_once_lowest_scores_first(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tenths_of_a_kind_hold_every_unit_once_lowest_scores_first(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensitivity, "MOST_SINGLE", 4)
     tried: list[Trial] = []
 
@@ -41,13 +41,14 @@ def test_tenths_hold_every_unit_once_lowest_scores_first(family: str, monkeypatc
     looked_at = subject(family, state=0)
     found = Sensitivity().measure(looked_at)
     scores = scores_of(looked_at, looked_at.now, "magnitude")
+    large = {group.kind for group in looked_at.structure.groups if group.count > 4}  # of a Swin's stages, one has 3 heads
     for group in looked_at.structure.groups:
         *parts, every = [trial.units for trial in tried if trial.group == group]
         assert torch.equal(every, looked_at.now.keep[group.name])
-        if group.count <= 4:
+        if group.kind not in large:
             assert len(parts) == group.count and f"scores/{group.name}" not in found
             continue
-        assert len(parts) == PARTS
+        assert len(parts) == min(PARTS, group.count) and found[f"loss.parts/{group.name}"].shape == (len(parts),)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
         laid = torch.cat(parts)
         assert torch.equal(laid.sort().values, every)

@@ -38,11 +38,15 @@ def test_each_trial_is_the_model_with_these_units_zeroed(family: str, monkeypatc
         trials += [Trial(group, alive[:1]), Trial(group, alive[-2:]), Trial(group, alive)]
     found = silence_each(looked_at, now, trials)
     images, labels = pixels_of(looked_at.images)
+    with torch.no_grad():
+        whole = nn.functional.cross_entropy(now.model(images), labels, reduction="none").double()
     for number, trial in enumerate(trials):
         with torch.no_grad():
             logits = zeroed(now.model, trial.group, now.keep[trial.group.name], trial.units)(images)
         assert found.losses[number] == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
         assert found.accuracies[number] == pytest.approx(100 * (logits.argmax(1) == labels).double().mean().item())
+        added = (nn.functional.cross_entropy(logits, labels, reduction="none").double() - whole).numpy()
+        assert found.standard_errors[number] == pytest.approx(added.std(ddof=1) / np.sqrt(len(added)), rel=1e-3, abs=1e-9)
     with torch.no_grad():
         logits = now.model(images)
     assert found.loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
@@ -62,6 +66,7 @@ def test_a_unit_that_was_zeroed_before_has_no_effect(family: str) -> None:
     trials = [Trial(group, torch.tensor([unit])) for group in looked_at.structure.groups for unit in (0, 1)]
     found = silence_each(looked_at, looked_at.now, trials)
     np.testing.assert_allclose(found.losses[::2], found.loss, rtol=1e-12)
+    assert (found.standard_errors[::2] == 0).all()
     assert (np.abs(found.losses[1::2] - found.loss) > 1e-7).all()
 
 
@@ -112,3 +117,10 @@ def test_a_module_that_is_called_twice_is_not_replayed() -> None:
     with replaying(model, given):
         assert torch.equal(model(torch.zeros(1, 2)), result)
     assert not torch.equal(model(torch.zeros(1, 2)), result)
+
+
+def test_a_single_image_tells_no_error() -> None:
+    looked_at = subject("vit", random_images(1))
+    group = looked_at.structure.groups[0]
+    found = silence_each(looked_at, looked_at.now, [Trial(group, looked_at.now.keep[group.name])])
+    assert np.isnan(found.standard_errors).all() and np.isfinite(found.losses).all()

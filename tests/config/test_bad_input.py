@@ -159,6 +159,8 @@ TABLE = [
     (f"{FOLDER} dataset.root={{no_images}}", "holds no images"),
     (f"{FOLDER} dataset.root={{broken_image}}", "bee/1.jpg cannot be decoded"),
     (f"{FOLDER} dataset.root={{images}} dataset.channels=2", "dataset.channels=2 must be one of 1, 3"),
+    (f"{FOLDER} dataset.root={{images}} dataset.resident=true dataset.augment.crop_scale=0.5", "set crop_scale to 1, or"),
+    (f"{FOLDER} dataset.root={{images}} dataset.resident=yes_please", "dataset.resident=yes_please must be"),
     (f"{FOLDER} dataset.root={{images}} optim.batch_size=100", "optim.batch_size=100 is larger than the training split"),
     # this machine
     ("hardware.device=gpu", "hardware.device=gpu must be auto, cpu, cuda or cuda:N"),

@@ -115,10 +115,10 @@ def train(job: Job, state: PruningState, start: int) -> None:
     train_epoch(state, step_hooks(job.method, state), 0, start, sums, lambda _: None)
 
 
-def host_waits(scale: Scale, folder: Path, setting: Setting) -> float:
+def host_waits(scale: Scale, folder: Path, setting: Setting, *overrides: str) -> float:
     """How often the host waits in a training step: what the profiler sees in three steps, less what it sees in one, halved.
     What happens once an epoch is in both."""
-    job = setting.job(folder, scale, "method=dense", steps=3)
+    job = setting.job(folder, scale, "method=dense", *overrides, steps=3)
     state = dense_state(job)
     train(job, state, 0)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setting.device.type == "cuda" else [])]

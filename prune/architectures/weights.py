@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import socket
 import urllib.parse
 import urllib.request
@@ -32,6 +33,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken file makes the reader raise
+        if isinstance(error, pickle.UnpicklingError):  # torch's own text advises to run what is in the file
+            raise UserError(f"model.pretrained={path} cannot be read: it holds no tensors, or more than tensors.") from None
         raise UserError(
             f"model.pretrained={path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]})."
         ) from None

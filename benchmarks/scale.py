@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Scale:
     repeats_memory: int = 5
     repeats_sweep: int = 3
     cells: tuple[int, int] = (500, 50)
+
+    def of(self, model: tuple[str, ...], miniature: tuple[str, ...], batch_size: int) -> Scale:
+        """The same of another model: overrides that choose it, and that choose its miniature, which keeps the batch."""
+        return replace(self, model=miniature) if self is MINI else replace(self, model=model, batch_size=batch_size)
 
 
 FULL = Scale()

@@ -111,7 +111,9 @@ class Run:
         began, before = time.monotonic(), sums.seconds
 
         def done(count: int) -> None:
+            nonlocal flops
             state.training_flops += flops
+            flops = state.flops_of_step()  # of the next step: in this one, units may have gone
             self.watcher.step(count)
             self.saver.check()
             if self.job.stop.requested is not None:

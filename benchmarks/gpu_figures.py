@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.scale import Scale
-from benchmarks.step_figures import REFILL
+from benchmarks.step_figures import PRUNED
 from benchmarks.timing import quartiles, ratios, take_turns
 from benchmarks.workbench import compact_state, compose, dense_state, make_job, one_step, training_flops
 from prune.engine.device import set_precision
@@ -146,7 +146,7 @@ def input_rate(scale: Scale, folder: Path, setting: Setting) -> float:
 
 def compact_share(scale: Scale, folder: Path, setting: Setting) -> tuple[float, float]:
     """At 70 %: the share of the multiply-accumulates that is left, and of the time of a training step, timed in turns."""
-    job = setting.job(folder, scale, *REFILL, "schedule.states=2", "schedule.target=0.7", steps=2)
+    job = setting.job(folder, scale, *PRUNED, steps=2)
     small = compact_state(job, 1)
     calls = {"dense": one_step(job, dense_state(job)), "compact": one_step(job, small)}
     times = take_turns(calls, scale.rounds, timer=synchronised(setting.device))

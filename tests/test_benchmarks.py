@@ -29,7 +29,7 @@ QUICK = (
     "matmul_fraction", "compact_step", "penalty_step", "run_cost", "prune_time", "input_rate", "overhead", "memory",
     "resident_rate", "cache_build", "recipe_step", "randaugment_rate", "teacher_step",
     "swin_compact", "swin_dense", "swin_prune", "mamba_compact_step", "mamba_plain_step",
-    "plan_growth", "status_growth", "analyse_memory",
+    "plan_growth", "status_growth", "shared_demo", "shared_sweep", "analyse_memory",
 )  # fmt: skip
 
 NOISY = ("overhead", "teacher_step")

@@ -26,6 +26,7 @@ from benchmarks.pruning_figure import prune_time
 from benchmarks.recipe_figures import randaugment_rate, recipe_step, teacher_step
 from benchmarks.resident_figures import cache_build, resident_rate
 from benchmarks.scale import Scale
+from benchmarks.sharing_figures import shared_demo, shared_sweep
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
 from benchmarks.sweep_figures import plan_growth, status_growth
 from benchmarks.swin_figures import swin_compact, swin_dense, swin_prune
@@ -57,6 +58,8 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "mamba_plain_step": mamba_plain_step,
     "plan_growth": plan_growth,
     "status_growth": status_growth,
+    "shared_demo": shared_demo,
+    "shared_sweep": shared_sweep,
 }
 
 

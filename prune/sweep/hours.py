@@ -64,10 +64,9 @@ class Speeds:
         What will run on CUDA or through SLURM runs on a device that is not known here: then that of the newest run counts.
         A run that is still going on counts as far as it is.
         """
-        kind = _kind(config)
-        key = json.dumps([kind, config.hardware.model_dump(mode="json")], sort_keys=True)
+        key = judged_by(config)
         if key not in self._known:
-            self._known[key] = self._find(config.dataset.name, kind, _fits(config.hardware))
+            self._known[key] = self._find(config.dataset.name, _kind(config), _fits(config.hardware))
         return self._known[key]
 
     def _find(self, dataset: str, kind: dict[str, Any], fits: Callable[[str], bool]) -> Speed | None:
@@ -92,6 +91,11 @@ class Speeds:
             found = self._runs[file]
             if found is not None:
                 yield found
+
+
+def judged_by(config: RunConfig) -> str:
+    """Equal for configurations that the same runs tell the speed of."""
+    return json.dumps([config.outputs, _kind(config), config.hardware.model_dump(mode="json")], sort_keys=True)
 
 
 def _begun(folder: Path) -> tuple[RunRecord, RunConfig] | None:

@@ -125,6 +125,22 @@ def test_a_teacher_that_changes_under_a_run_is_refused(
     finished(run_tiny(*keys))
 
 
+def test_a_teacher_of_a_run_that_goes_on_is_refused(run_tiny: RunTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its `checkpoint.keep` may remove the model, and its directory means another model with each state."""
+    teaches = ("method=dense", "seed=1", "schedule.states=2", "checkpoint.keep=last")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1, 1, 2)
+        run = run_tiny(*teaches).directory
+    for named in (run.path, run.state(0), run.state(0) / "best.safetensors"):
+        refused = run_tiny("method=refill", "schedule.states=2", f"recipe.distillation.teacher={named}")
+        assert refused.status == "failed" and f"{run.path} is not finished, and may yet remove state_00" in str(refused.error)
+        assert not refused.directory.states.exists() and not refused.directory.has_begun
+    copy = shutil.copytree(run.state(0), tmp_path / "teacher")
+    finished(run_tiny("method=refill", "schedule.states=2", f"recipe.distillation.teacher={copy}"))
+    finished(run_tiny(*teaches))
+    finished(run_tiny("method=refill", "schedule.states=2", f"recipe.distillation.teacher={run.path}"))
+
+
 def test_a_teacher_of_other_classes_or_sizes_is_refused(run_tiny: RunTiny) -> None:
     other = finished(run_tiny("method=dense")).state(0)
     refused = run_tiny("dataset=digit_pairs", "method=refill", f"recipe.distillation.teacher={other}")

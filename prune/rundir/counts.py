@@ -130,8 +130,8 @@ def _take(config: RunConfig, part: MethodOptions, own: RunDirectory, structure: 
         )
     if _rates(ScheduleOptions.model_validate(run.config["schedule"])) == _rates(config.schedule):
         return run.directory.path, [line["groups"] for line in run.states]
-    states = config.with_method(part).budgets(structure)
-    return run.directory.path, [_state_like(key, run, state, budget) for state, budget in enumerate(states)]
+    states = enumerate(config.budgets(structure))
+    return run.directory.path, [_state_like(key, run, state, budget) for state, budget in states]
 
 
 def _only_one(key: str, folder: Path, config: RunConfig, own: RunDirectory) -> RunRecord:

@@ -111,7 +111,6 @@ TABLE = [
     ("method=phases method.rewind=init", "method.rewind is not a key of this configuration (it is one of method=dense"),
     ("method.counts={file}", "file is no folder; give a finished run's directory, or a sweep's folder"),
     ("method.counts={missing}", "missing is not there; give a finished run's directory, or a sweep's folder"),
-    ("method.counts={file}", "file is not there; give a finished run's directory, or a sweep's folder"),
     ("method.counts={empty}", "empty holds no runs"),
     ("method.counts={unfinished}", "is not finished (2 of 3 states); finish it first"),
     ("method.counts={wide}", "is of another architecture; it has 3 units in blocks.0.attn, 192 units"),

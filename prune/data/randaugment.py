@@ -27,8 +27,8 @@ class RandAugment:
     """Does what was drawn, for images of one size: torchvision's results with a few kernels a batch instead of some an image.
 
     As the strength is fixed, where a moved pixel comes from and what a value becomes are constants: they are found once, by
-    asking torchvision. Nothing is written or counted by index: on a GPU, kernels that do so are not deterministic, or sort
-    first and have the host send them numbers.
+    asking torchvision. Images go to their places by being fetched, not written: on a GPU, kernels that write by index are not
+    deterministic, or sort first and may wait for the host.
     """
 
     def __init__(self, options: RandAugmentOptions, size: tuple[int, int], device: torch.device):
@@ -133,13 +133,19 @@ def _sharpen(images: Tensor, factor: float) -> Tensor:
 
 
 def _equalize(images: Tensor) -> Tensor:
-    """torchvision's equalize, which counts pixels by index: of a channel's pixels that are not its brightest, a value becomes
-    255 times the share that is darker, rounded as Pillow rounds."""
-    pixels = images.flatten(2)
-    ordered = pixels.sort(dim=2).values
-    values = torch.arange(256, dtype=torch.uint8, device=images.device).repeat(*pixels.shape[:2], 1)
-    darker = torch.searchsorted(ordered, values)
-    step = (pixels < ordered[:, :, -1:]).sum(2, keepdim=True) // 255
+    """torchvision's equalize: of a channel's pixels that are not its brightest, a value becomes 255 times the share that is
+    darker, rounded as Pillow rounds.
+
+    All channels' pixels are counted in one row of numbers. For several rows, as torchvision has them, a GPU's deterministic
+    kernel would wait for a copy from the host.
+    """
+    pixels = images.flatten(2).to(torch.int64)
+    channels = torch.arange(pixels[..., 0].numel(), device=images.device).view(*pixels.shape[:2], 1)
+    places = (256 * channels + pixels).flatten()
+    counts = places.new_zeros(256 * channels.numel()).scatter_add_(0, places, torch.ones_like(places))
+    counts = counts.view(*pixels.shape[:2], 256)
+    step = (pixels < pixels.amax(2, keepdim=True)).sum(2, keepdim=True) // 255
+    darker = counts.cumsum(2) - counts
     table = ((darker + step // 2) // step.clamp_min(1)).clamp_max_(255).to(torch.uint8)
-    equalized = table.gather(2, pixels.to(torch.int64)).view_as(images)
+    equalized = table.gather(2, pixels).view_as(images)
     return torch.where(step.unsqueeze(3) > 0, equalized, images)

@@ -118,6 +118,7 @@ def test_what_goes_by_index_is_noted() -> None:
         numbers, places = torch.ones(2, 3, device=GPU), torch.ones(2, 3, dtype=torch.int64, device=GPU)
         numbers[numbers > 0] = 0.0
         numbers.masked_fill_(places > 0, 1)
+        places[0].scatter_add_(0, places[0], places[1])
         assert traffic.by_index == set()
         numbers.scatter_add_(1, places, numbers)
         numbers.index_copy_(0, places[0, :2], numbers)

@@ -186,7 +186,8 @@ def _below(plan: Sequence[PlannedCell]) -> Iterator[str]:
     yield f"{len(plan)} run{'s' * (len(plan) != 1)}: {counts}. To compute: {', '.join(work)}."
     over = sum(cell.share.takes_over for cell in left)
     if over:
-        yield f"State 0 is trained once where runs have the same: {over} of these take it over and begin with state 1."
+        verbs = "takes it over and begins" if over == 1 else "take it over and begin"
+        yield f"State 0 is trained once where runs have the same: {over} of these {verbs} with state 1."
     for by in dict.fromkeys(cell.speed for cell in plan if cell.speed):
         yield f"Hours: {by}."
     if any(cell.hours is None for cell in plan):

@@ -89,4 +89,4 @@ def _row(run: RunRecord | Unreadable, jobs: Mapping[Path, JobState]) -> Row:
 
 def _view(rows: list[Row], sweep: Path) -> Group:
     problems = [Text(printable(f"{row.run}: {row.error}"), style="red") for row in rows if row.error]
-    return Group(table_of(rows, str(sweep)), Text(f"{len(rows)} runs: {counts(rows)}"), *problems)
+    return Group(table_of(rows, str(sweep)), Text(f"{len(rows)} run{'s' * (len(rows) != 1)}: {counts(rows)}"), *problems)

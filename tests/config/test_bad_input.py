@@ -109,6 +109,7 @@ TABLE = [
     (PHASES + "[{{from_state:1,method:{{name:rsst,rampp:1}}}}]", "(did you mean method.ramp?)"),
     (PHASES + "[{{from_state:1}}]", "must be a list of phases, each {from_state: S, method: {name: …"),
     ("method=phases method.rewind=init", "method.rewind is not a key of this configuration (it is one of method=dense"),
+    ("method.counts={file}", "file is no folder; give a finished run's directory, or a sweep's folder"),
     ("method.counts={missing}", "missing is not there; give a finished run's directory, or a sweep's folder"),
     ("method.counts={file}", "file is not there; give a finished run's directory, or a sweep's folder"),
     ("method.counts={empty}", "empty holds no runs"),

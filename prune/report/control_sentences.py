@@ -42,10 +42,11 @@ def without_controls(findings: Findings, pruning: Sequence[Variant], results: Se
 
 
 def _of_method(findings: Findings, results: Sequence[Result]) -> str:
-    """Each control in turn, then what they come to."""
+    """Each control in turn, then what they come to; that seeds are too few is said once."""
+    warn = any(result.at_state.beyond_noise is not None for result in results)
     parts = [
         f"against {_name(result)} in state {result.state}{_size(findings, result)}{_epochs(findings, result)}: "
-        f"{finding(result.at_state)}"
+        f"{finding(result.at_state, warn)}"
         for result in results
     ]
     label = results[0].pair.first.label

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from prune.analysis.base import Numbers, Subject
 from prune.analysis.colours import DENSE, REMOVED, SHARE, block_ticks, colour_of, heading_of, now_label
-from prune.analysis.plots import bare
+from prune.analysis.plots import bare, photograph
 from prune.report.figures.style import WIDE, Figure, canvas, heading, legend_below, render
 
 GAP = 1
@@ -27,7 +27,7 @@ def maps_figure(subject: Subject, numbers: Numbers, sample: int) -> Figure:
     axes = figure.subplots(1, 1 + len(panels), width_ratios=(1, *[4] * len(panels)))
     _, (image,) = subject.images.some(torch.as_tensor(numbers["sampled"][sample : sample + 1]))
     bare(axes[0])
-    axes[0].imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    photograph(axes[0], image)
     axes[0].set_title("image")
     fine = np.max([numbers[f"maps.dense/{group.name}"].shape[2:] for group in groups], axis=0)
     fine = fine * -(-FEWEST_CELLS // fine.min())
@@ -93,7 +93,7 @@ def rollout_figure(subject: Subject, numbers: Numbers) -> Figure:
     grid = figure.subplots(1 + len(rows), count, squeeze=False)
     _, images = subject.images.some(torch.as_tensor(numbers["sampled"]))
     for axes, image, number in zip(grid[0], images, numbers["sampled"], strict=True):
-        axes.imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        photograph(axes, image)
         axes.set_title(f"image {number}")
     for line, (name, label) in zip(grid[1:], rows.items(), strict=True):
         for axes, found in zip(line, numbers[f"rollout.{name}"], strict=True):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from prune.analysis.base import Numbers, Subject
 from prune.analysis.colours import DENSE, colour_of, heading_of, now_label
 from prune.analysis.judging import bins_of, flipped
-from prune.analysis.plots import bare
+from prune.analysis.plots import bare, photograph
 from prune.base.text import printable
 from prune.report.figures.style import SMALL, WIDE, Figure, canvas, heading, legend_below, render
 
@@ -106,7 +106,7 @@ def flips(subject: Subject, numbers: Numbers) -> Figure:
     for line, (text, found) in zip(grid, rows, strict=True):
         _, pixels = subject.images.some(torch.as_tensor(found[:SHOWN]))
         for axes, place, image in zip(line, found, pixels, strict=False):
-            axes.imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            photograph(axes, image)
             label, wrong = names[numbers["labels"][place]], _wrong(numbers, int(place))
             axes.set_xlabel(f"{_short(label)}\nnot {_short(names[wrong])}", fontsize=8.5)
         for axes in line:

@@ -48,6 +48,12 @@ def bare(axes: Axes) -> None:
         side.set_visible(False)
 
 
+def photograph(axes: Axes, pixels: np.ndarray) -> None:
+    """An image, (height, width, channels) in [0, 1], as it is; of other channels than grey or RGB their mean."""
+    shown = pixels if pixels.shape[-1] == 3 else pixels.mean(-1)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
 @dataclass(frozen=True)
 class Box:
     """One kind of box: an array of values for each block."""

@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.figure import Figure
 from benchmarks.scale import Scale
+from benchmarks.step_figures import PRUNED
 from benchmarks.timing import quartiles, ratios, take_turns
 from benchmarks.workbench import dense_state, make_job, one_step
 from prune.pruning.keepset import KeepSet
@@ -17,8 +18,6 @@ from prune.pruning.ranking import choose
 CALIBRATION_IMAGES = 8 * 128
 CIFAR_IMAGES = 45_000
 """Training images of CIFAR-10 after validation has taken its tenth."""
-
-PRUNED = ("method=refill", "method.rewind=none", "schedule.states=2", "schedule.target=0.7")
 
 
 def choose_macs(scale: Scale, folder: Path) -> Figure:

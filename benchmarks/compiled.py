@@ -12,11 +12,10 @@ from rich.table import Table
 
 from benchmarks.cpu import machine
 from benchmarks.scale import Scale
+from benchmarks.step_figures import PRUNED
 from benchmarks.timing import clock, quartiles, ratios, take_turns
 from benchmarks.workbench import compact_state, dense_state, make_job, one_step
 from prune.base.machine import cpu_count
-
-OPTIONS = ("method=refill", "method.rewind=none", "schedule.states=2", "schedule.target=0.7")
 
 
 def run(scale: Scale, file: Path | None) -> None:
@@ -28,7 +27,7 @@ def run(scale: Scale, file: Path | None) -> None:
     rows = []
     for name in ("dense", "compact"):
         with tempfile.TemporaryDirectory() as folder:
-            jobs = [make_job(Path(folder), scale, *OPTIONS, f"hardware.compile={flag}") for flag in ("false", "true")]
+            jobs = [make_job(Path(folder), scale, *PRUNED, f"hardware.compile={flag}") for flag in ("false", "true")]
             states = [dense_state(job) if name == "dense" else compact_state(job, 1) for job in jobs]
             eager, compiled = (one_step(job, state) for job, state in zip(jobs, states, strict=True))
             first = clock(compiled)

@@ -16,10 +16,9 @@ from rich.console import Console
 from benchmarks.analysis_figures import analyse, analyse_memory
 from benchmarks.budget_figures import choose_macs, sensitivity
 from benchmarks.demo_figure import demo
-from benchmarks.family_figures import family_figures
 from benchmarks.figure import Figure, table
 from benchmarks.input_figure import input_rate
-from benchmarks.mamba_figure import mamba_compact_step, mamba_plain_step
+from benchmarks.mamba_figures import mamba_compact_step, mamba_plain_step
 from benchmarks.matmul_figure import matmul_fraction
 from benchmarks.memory_figure import memory
 from benchmarks.overhead_figure import overhead
@@ -27,8 +26,10 @@ from benchmarks.pruning_figure import prune_time
 from benchmarks.recipe_figures import randaugment_rate, recipe_step, teacher_step
 from benchmarks.resident_figures import cache_build, resident_rate
 from benchmarks.scale import Scale
+from benchmarks.sharing_figures import shared_demo, shared_sweep
 from benchmarks.step_figures import compact_step, penalty_step, run_cost
 from benchmarks.sweep_figures import plan_growth, status_growth
+from benchmarks.swin_figures import swin_compact, swin_dense, swin_prune
 from prune.base.machine import cpu_count, cpu_model
 
 FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
@@ -48,13 +49,17 @@ FIGURES: dict[str, Callable[[Scale, Path], Figure]] = {
     "recipe_step": recipe_step,
     "randaugment_rate": randaugment_rate,
     "teacher_step": teacher_step,
-    **family_figures(),
+    "swin_compact": swin_compact,
+    "swin_dense": swin_dense,
+    "swin_prune": swin_prune,
     "analyse": analyse,
     "analyse_memory": analyse_memory,
     "mamba_compact_step": mamba_compact_step,
     "mamba_plain_step": mamba_plain_step,
     "plan_growth": plan_growth,
     "status_growth": status_growth,
+    "shared_demo": shared_demo,
+    "shared_sweep": shared_sweep,
 }
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from benchmarks import gpu_figures as figures
 from benchmarks.gpu_figures import Setting
+from benchmarks.recipe_figures import MIXED
 from benchmarks.scale import Scale
 
 BATCHES = (128, 512)
@@ -75,6 +76,7 @@ def other_figures(scale: Scale, folder: Path, setting: Setting, row: dict[str, A
     snapshot, write, size = figures.save_times(scale, folder, setting)
     return {
         "host_waits_per_step": figures.host_waits(scale, folder, setting),
+        "recipe_host_waits_per_step": figures.host_waits(scale, folder, setting, *MIXED, "recipe.erasing.prob=0.25"),
         "input_images_per_second": figures.input_rate(scale, folder, setting),
         "compact_step_at_70": share,
         "macs_left_at_70": left,
@@ -113,6 +115,7 @@ def other_table(others: dict[str, float]) -> Table:
     table.add_column("value", justify="right")
     words = {
         "host_waits_per_step": "waits for the host in a training step (to reach: 0)",
+        "recipe_host_waits_per_step": "the same with MixUp, CutMix, RandAugment and random erasing (to reach: 0)",
         "input_images_per_second": "images/s of the loader by itself, augmented",
         "compact_step_at_70": "training step at 70 % / dense",
         "macs_left_at_70": "multiply-accumulates left at 70 %",

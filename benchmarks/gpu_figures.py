@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.scale import Scale
-from benchmarks.step_figures import REFILL
+from benchmarks.step_figures import PRUNED
 from benchmarks.timing import quartiles, ratios, take_turns
 from benchmarks.workbench import compact_state, compose, dense_state, make_job, one_step, training_flops
 from prune.engine.device import set_precision
@@ -115,10 +115,10 @@ def train(job: Job, state: PruningState, start: int) -> None:
     train_epoch(state, step_hooks(job.method, state), 0, start, sums, lambda _: None)
 
 
-def host_waits(scale: Scale, folder: Path, setting: Setting) -> float:
+def host_waits(scale: Scale, folder: Path, setting: Setting, *overrides: str) -> float:
     """How often the host waits in a training step: what the profiler sees in three steps, less what it sees in one, halved.
     What happens once an epoch is in both."""
-    job = setting.job(folder, scale, "method=dense", steps=3)
+    job = setting.job(folder, scale, "method=dense", *overrides, steps=3)
     state = dense_state(job)
     train(job, state, 0)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setting.device.type == "cuda" else [])]
@@ -146,7 +146,7 @@ def input_rate(scale: Scale, folder: Path, setting: Setting) -> float:
 
 def compact_share(scale: Scale, folder: Path, setting: Setting) -> tuple[float, float]:
     """At 70 %: the share of the multiply-accumulates that is left, and of the time of a training step, timed in turns."""
-    job = setting.job(folder, scale, *REFILL, "schedule.states=2", "schedule.target=0.7", steps=2)
+    job = setting.job(folder, scale, *PRUNED, steps=2)
     small = compact_state(job, 1)
     calls = {"dense": one_step(job, dense_state(job)), "compact": one_step(job, small)}
     times = take_turns(calls, scale.rounds, timer=synchronised(setting.device))

@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.scale import Scale
-from benchmarks.step_figures import REFILL
+from benchmarks.step_figures import PRUNED
 from benchmarks.workbench import compact_state, dense_state, make_job
 from prune.base.machine import cpu_count
 from prune.engine.epoch import EpochSums, train_epoch
@@ -27,7 +27,7 @@ def run(scale: Scale) -> None:
     torch.set_num_threads(scale.threads or cpu_count())
     steps, rounds = max(2, scale.steps // 4), max(1, scale.rounds // 3)
     with tempfile.TemporaryDirectory() as folder:
-        job = make_job(Path(folder), scale, *REFILL, "schedule.states=2", "schedule.target=0.7", steps=steps)
+        job = make_job(Path(folder), scale, *PRUNED, steps=steps)
         states = {"dense": dense_state(job), "compact": compact_state(job, 1)}
         found: dict[str, list[Counter[str]]] = {name: [] for name in states}
         for _ in range(rounds):

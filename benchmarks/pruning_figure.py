@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.figure import Figure
 from benchmarks.scale import Scale
+from benchmarks.step_figures import PRUNED
 from benchmarks.timing import clock, quartiles, take_turns
 from benchmarks.workbench import dense_state, make_job, one_step
 from prune.engine.state import PruningState
@@ -15,7 +16,7 @@ from prune.pruning.keepset import KeepSet
 
 def prune_time(scale: Scale, folder: Path) -> Figure:
     """Rank by magnitude and slice / one dense training step."""
-    job = make_job(folder, scale, "method=refill", "method.rewind=none", "schedule.states=2", "schedule.target=0.7")
+    job = make_job(folder, scale, *PRUNED)
     trained = dense_state(job)
     step = one_step(job, trained)
     seconds = quartiles(take_turns({"step": step}, max(2, scale.rounds // 3))["step"])[1]

@@ -35,8 +35,9 @@ def teacher_step(scale: Scale, folder: Path) -> Figure:
     """What a teacher as large as the dense model adds to a dense training step / that step."""
     job = make_job(folder, scale, "method=dense")
     plain, taught = dense_state(job), dense_state(job)
-    colours = (job.facts.mean, job.facts.std)
-    taught.teacher = Teacher(copy.deepcopy(plain.model), DistillationOptions(teacher="state0"), (colours, colours), job.device)
+    colours, macs = (job.facts.mean, job.facts.std), job.architecture.structure.macs()
+    options = DistillationOptions(teacher="state0")
+    taught.teacher = Teacher(copy.deepcopy(plain.model), options, (colours, colours), job.device, macs)
     times = take_turns({"plain": one_step(job, plain), "taught": one_step(job, taught)}, scale.rounds)
     rounds = [ratio - 1 for ratio in ratios(times["taught"], times["plain"])]
     return Figure.of("teacher_step", rounds, 0.35, True, step_seconds=quartiles(times["plain"])[1])

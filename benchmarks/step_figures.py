@@ -12,15 +12,23 @@ from prune.methods.rsst import RSST
 
 REFILL = ("method=refill", "method.rewind=none")
 
+PRUNED = (*REFILL, "schedule.states=2", "schedule.target=0.7")
+"""One state at 70 %."""
+
 
 def compact_step(scale: Scale, folder: Path) -> Figure:
     """Training step at 70 % / dense training step."""
-    job = make_job(folder, scale, *REFILL, "schedule.states=2", "schedule.target=0.7")
+    return compact_figure("compact_step", 0.34, scale, folder)
+
+
+def compact_figure(name: str, limit: float, scale: Scale, folder: Path) -> Figure:
+    """Training step at 70 % / dense training step, of the scale's model."""
+    job = make_job(folder, scale, *PRUNED)
     small = compact_state(job, 1)
     times = take_turns({"dense": one_step(job, dense_state(job)), "compact": one_step(job, small)}, scale.rounds)
     macs = small.sizes()["macs"] / job.architecture.structure.macs()
     rounds = ratios(times["compact"], times["dense"])
-    return Figure.of("compact_step", rounds, 0.34, True, macs_left=macs, dense_seconds=quartiles(times["dense"])[1])
+    return Figure.of(name, rounds, limit, True, macs_left=macs, dense_seconds=quartiles(times["dense"])[1])
 
 
 def penalty_step(scale: Scale, folder: Path) -> Figure:

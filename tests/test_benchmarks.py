@@ -29,7 +29,7 @@ QUICK = (
     "matmul_fraction", "compact_step", "penalty_step", "run_cost", "prune_time", "input_rate", "overhead", "memory",
     "resident_rate", "cache_build", "recipe_step", "randaugment_rate", "teacher_step",
     "swin_compact", "swin_dense", "swin_prune", "mamba_compact_step", "mamba_plain_step",
-    "plan_growth", "status_growth", "analyse_memory",
+    "plan_growth", "status_growth", "shared_demo", "shared_sweep", "analyse_memory",
 )  # fmt: skip
 
 NOISY = ("overhead", "teacher_step")
@@ -114,7 +114,7 @@ def test_the_gpu_benchmark_goes_through_all_its_figures_on_whatever_there_is(tmp
     assert settings == {(precision, flag) for precision in ("float32", "tf32", "bf16") for flag in (True, False)}
     assert all(row["seconds_per_epoch"] > 0 and row["matmul_fraction"] > 0 for row in written["rows"])
     others = written["others"]
-    assert others.pop("host_waits_per_step") == 0
+    assert others.pop("host_waits_per_step") == others.pop("recipe_host_waits_per_step") == 0
     assert all(value > 0 for value in others.values())
     if not torch.cuda.is_available():
         assert "no GPU: the CPU, at miniature size" in output

@@ -11,6 +11,8 @@ WITHOUT_WING = {"faults", "slurm"}
 
 ACROSS_MODULES = {
     "analysis/test_cost.py",
+    "analysis/test_show.py",
+    "architectures/test_presets.py",
     "architectures/test_vit_variants.py",
     "config/test_bad_families.py",
     "config/test_bad_input.py",

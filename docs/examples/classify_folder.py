@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 import prune
+from prune.base.errors import UserError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 
@@ -34,7 +35,10 @@ def main() -> None:
     paths = sorted(path for path in arguments.images.rglob("*") if path.suffix.lower() in EXTENSIONS)
     if not paths:
         parser.error(f"no images below {arguments.images}")
-    model = prune.load(arguments.model).to(arguments.device)
+    try:
+        model = prune.load(arguments.model).to(arguments.device)
+    except UserError as error:  # one sentence: what is wrong with the model's files
+        parser.error(str(error))
     classes = model.manifest.data.classes
 
     known = right = 0

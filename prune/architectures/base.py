@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from prune.architectures.group import Structure
+from prune.base.errors import UserError
 from prune.base.registries import ARCHITECTURES
 from prune.base.section import Section
 
@@ -102,6 +103,14 @@ class Architecture(ABC):
     def fast_paths(self, model: nn.Module, device: str) -> list[tuple[nn.Module, type]]:
         """(module, class) pairs: what trains faster as which class of the same results (see `architectures/fast`)."""
         return []
+
+
+def check_patches(image_size: tuple[int, int], patch_size: int) -> None:
+    """Raise `UserError`, naming the keys, unless patches tile the image."""
+    for side in image_size:
+        if side % patch_size:
+            shown = side if len(set(image_size)) == 1 else list(image_size)
+            raise UserError(f"dataset.image_size={shown} is not divisible by model.patch_size={patch_size}.")
 
 
 def make_architecture(model: ModelOptions | Mapping[str, Any], image_size: Any, channels: int, classes: int) -> Architecture:

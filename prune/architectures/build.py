@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from prune.architectures.base import Architecture
+from prune.architectures.naming import named
 from prune.architectures.weights import load_weights, read_weights, timm_weights
 from prune.base.errors import UserError
 from prune.base.seeding import derive
-
-SHOWN = 3
-"""Parts that a sentence names; of more it says how many there are."""
 
 
 def build_model(architecture: Architecture, seed: int) -> nn.Module:
@@ -49,12 +47,12 @@ def check_model(architecture: Architecture, model: nn.Module) -> None:
         wanted = {member.tensor: member.size * group.count for group in structure.groups for member in group.members}
         wanted |= architecture.fixed
         if unknown := sizes.keys() - wanted.keys():
-            raise UserError(f"model.name={name!r} has parts that the pruner does not know: {_named(sizes, unknown)}.")
+            raise UserError(f"model.name={name!r} has parts that the pruner does not know: {named(sizes, unknown)}.")
         if missing := wanted.keys() - sizes.keys():
-            raise UserError(f"model.name={name!r} lacks what a {family} of its sizes has: {_named(wanted, missing)}.")
+            raise UserError(f"model.name={name!r} lacks what a {family} of its sizes has: {named(wanted, missing)}.")
         if other := {key for key in sizes if sizes[key] != wanted[key]}:
             raise UserError(
-                f"model.name={name!r} has parts of other sizes than a {family} of its sizes: {_named(sizes, other)}."
+                f"model.name={name!r} has parts of other sizes than a {family} of its sizes: {named(sizes, other)}."
             )
     counted = sum(sizes.values())
     if counted != structure.parameters():
@@ -62,20 +60,6 @@ def check_model(architecture: Architecture, model: nn.Module) -> None:
             f"model.name={name!r} has parts that the pruner does not know (it has {counted:,} parameters where a plain "
             f"{family} of its sizes has {structure.parameters():,})."
         )
-
-
-def _named(tensors: Mapping[str, object], chosen: Set[str]) -> str:
-    """Three of the chosen tensors, in the model's order: by their module's name where all of it is chosen."""
-    spared = {module for name in tensors.keys() - chosen for module in _modules(name)}
-    names = dict.fromkeys(next((m for m in _modules(name) if m not in spared), name) for name in tensors if name in chosen)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(list(names)[:SHOWN]) + more
-
-
-def _modules(name: str) -> list[str]:
-    """The modules that a tensor is in, the outermost first."""
-    parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def empty_model(architecture: Architecture, counts: Mapping[str, int]) -> nn.Module:

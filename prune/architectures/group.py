@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-TRAINING_FLOPS_PER_MAC = 6
-"""A multiply-accumulate is two FLOPs, and the backward pass takes two products for each of the forward pass."""
+FORWARD_FLOPS_PER_MAC = 2
+"""A multiplication and an addition."""
+
+TRAINING_FLOPS_PER_MAC = 3 * FORWARD_FLOPS_PER_MAC
+"""The backward pass takes two products for each of the forward pass."""
 
 Role = Literal["makes", "reads", "between"]
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from prune.architectures.base import Architecture, ModelOptions
+from prune.architectures.base import Architecture, ModelOptions, check_patches
 from prune.architectures.group import Group, Member, Structure
 from prune.base.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 DIRECTIONS = 2
 SCAN_MACS = 3
@@ -35,17 +35,15 @@ class MambaOptions(ModelOptions):
 
     NOT_STRUCTURE: ClassVar[tuple[str, ...]] = ("pretrained", "drop_path_rate")
 
-    name: Literal["custom", "vim_tiny", "vim_small"] = Field(
-        description="a timm model name, or `custom`: the family's model with the sizes below"
-    )
-    patch_size: int = Field(ge=1, description="pixels along one side of a patch")
-    depth: int = Field(ge=1, description="blocks")
-    embed_dim: int = Field(ge=1, description="width of a token")
-    expand: int = Field(2, ge=1, description="inner channels of a mixer / embed_dim")
-    d_state: int = Field(16, ge=1, description="numbers of state of one channel")
-    d_conv: int = Field(4, ge=1, description="tokens that a mixer's convolution sees")
+    name: Literal["custom", "vim_tiny", "vim_small"] = Field(description="a model of the paper, or `custom`: the sizes below")
+    patch_size: int = Field(ge=1, le=1024, description="pixels along one side of a patch")
+    depth: int = Field(ge=1, le=1000, description="blocks")
+    embed_dim: int = Field(ge=1, le=65_536, description="width of a token")
+    expand: int = Field(2, ge=1, le=1024, description="inner channels of a mixer / embed_dim")
+    d_state: int = Field(16, ge=1, le=1024, description="numbers of state of one channel")
+    d_conv: int = Field(4, ge=1, le=1024, description="tokens that a mixer's convolution sees")
     norm: Literal["rms", "layer"] = Field("rms", description="RMSNorm, or LayerNorm")
-    mlp_ratio: float = Field(0.0, ge=0, description="MLP neurons per block / embed_dim")
+    mlp_ratio: float = Field(0.0, ge=0, le=1024, description="MLP neurons per block / embed_dim")
     global_pool: Literal["token", "avg"] = Field("token", description="what the classifier reads")
     drop_path_rate: float = Field(0.0, ge=0, lt=1, description="stochastic depth, growing linearly with depth")
 
@@ -77,13 +75,10 @@ class Mamba(Architecture):
 
     def check(self) -> None:
         options = self.options
-        for side in self.image_size:
-            if side % options.patch_size:
-                shown = side if len(set(self.image_size)) == 1 else f"[{', '.join(map(str, self.image_size))}]"
-                raise UserError(f"dataset.image_size={shown} is not divisible by model.patch_size={options.patch_size}.")
+        check_patches(self.image_size, options.patch_size)
         if options.mlp_ratio and not options.mlp_hidden:
             raise UserError(
-                f"model.mlp_ratio={options.mlp_ratio} of model.embed_dim={options.embed_dim} gives no neuron; 0 means no MLP."
+                f"model.mlp_ratio={options.mlp_ratio:g} of model.embed_dim={options.embed_dim} gives no neuron; 0 means no MLP."
             )
         if options.pretrained is True:
             raise UserError("model.pretrained=true: timm has no weights of mamba; set model.pretrained=false or to a file.")
@@ -177,10 +172,3 @@ class Mamba(Architecture):
             mixer.d_inner = counts[group.name]
             for conv in (mixer.conv1d, mixer.conv1d_b):
                 conv.in_channels = conv.out_channels = conv.groups = mixer.d_inner
-
-    def adapt_weights(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-        unknown = sorted(weights.keys() - model.state_dict().keys())
-        if unknown:
-            shown = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
-            raise UserError(f"model.pretrained={self.options.pretrained} has tensors that the model has not: {shown}.")
-        return weights

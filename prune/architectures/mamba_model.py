@@ -33,7 +33,7 @@ class Mixer(nn.Module):
     With x and z the halves of `in_proj`, and each direction's y its scan of x, plus D·x: out_proj((y₁ + y₂)/2 · silu(z)).
     """
 
-    def __init__(self, dim: int, inner: int, d_state: int, d_conv: int, dt_rank: int, depth: int):
+    def __init__(self, dim: int, inner: int, d_state: int, d_conv: int, dt_rank: int):
         super().__init__()
         self.d_inner, self.d_state, self.dt_rank = inner, d_state, dt_rank
         self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
@@ -51,8 +51,6 @@ class Mixer(nn.Module):
             delta = torch.empty(inner).uniform_(low, high).exp_().clamp_min_(1e-4)
             with torch.no_grad():
                 projection.bias.copy_(delta + torch.log(-torch.expm1(-delta)))  # softplus of it is delta
-        with torch.no_grad():
-            self.out_proj.weight.div_(math.sqrt(depth))  # so that the residual stream does not grow with depth
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(b, L, dim) → (b, L, dim)."""
@@ -129,7 +127,7 @@ class VisionMamba(nn.Module):
         self.layers = nn.ModuleList(
             Block(
                 embed_dim,
-                Mixer(embed_dim, inner, d_state, d_conv, dt_rank, depth),
+                Mixer(embed_dim, inner, d_state, d_conv, dt_rank),
                 norm,
                 mlp_hidden,
                 drop_path_rate * block / max(depth - 1, 1),
@@ -144,6 +142,11 @@ class VisionMamba(nn.Module):
         if isinstance(self.head, nn.Linear):
             nn.init.trunc_normal_(self.head.weight, std=0.02)
             nn.init.zeros_(self.head.bias)
+        # Of every layer that adds to the residual stream, so that it does not grow with their number (GPT-2, section 2.3).
+        added = [weight for name, weight in self.named_parameters() if name.endswith((".out_proj.weight", ".fc2.weight"))]
+        with torch.no_grad():
+            for weight in added:
+                weight.div_(math.sqrt(len(added)))
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that are no weights, whatever their shape: decay would pull every channel to the same rate and skip."""

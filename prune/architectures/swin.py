@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from prune.architectures.base import Architecture, ModelOptions
+from prune.architectures.base import Architecture, check_patches
 from prune.architectures.group import Group, Member, Structure
+from prune.architectures.timm_family import TimmOptions, for_channels, named_model
 from prune.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,27 +28,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Count = Annotated[int, Field(ge=1)]
+Blocks = Annotated[int, Field(ge=1, le=1000)]
+Heads = Annotated[int, Field(ge=1, le=65_536)]
 Pair = tuple[int, int]
 
 
-class SwinOptions(ModelOptions):
-    """A timm SwinTransformer. The sizes are stated here so that counts are known without torch; the job checks them."""
+class SwinOptions(TimmOptions):
+    """A timm SwinTransformer."""
 
-    NOT_STRUCTURE: ClassVar[tuple[str, ...]] = (
-        "pretrained", "drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
-    )  # fmt: skip
-
-    patch_size: int = Field(ge=1, description="pixels along one side of a patch")
-    window_size: int = Field(ge=1, description="tokens along one side of a window; a smaller feature map is one window")
-    embed_dim: int = Field(ge=1, description="width of a token; swin: in the first stage, and twice as wide in each later one")
-    depths: tuple[Count, ...] = Field(min_length=1, description="transformer blocks of each stage")
-    num_heads: tuple[Count, ...] = Field(min_length=1, description="attention heads per block; a list: of each stage")
-    mlp_ratio: float = Field(gt=0, description="MLP neurons per block / embed_dim")
-    drop_rate: float = Field(0.0, ge=0, lt=1, description="dropout before the classifier")
-    proj_drop_rate: float = Field(0.0, ge=0, lt=1, description="dropout after attention and in the MLP")
-    attn_drop_rate: float = Field(0.0, ge=0, lt=1, description="dropout on attention weights")
-    drop_path_rate: float = Field(0.0, ge=0, lt=1, description="stochastic depth, growing linearly with depth")
+    patch_size: int = Field(ge=1, le=1024, description="pixels along one side of a patch")
+    window_size: int = Field(
+        ge=1, le=1024, description="tokens along one side of a window; a smaller feature map is one window"
+    )
+    embed_dim: int = Field(
+        ge=1, le=65_536, description="width of a token; swin: in the first stage, and twice as wide in each later one"
+    )
+    depths: tuple[Blocks, ...] = Field(min_length=1, description="transformer blocks of each stage")
+    num_heads: tuple[Heads, ...] = Field(min_length=1, description="attention heads per block; a list: of each stage")
+    mlp_ratio: float = Field(gt=0, le=1024, description="MLP neurons per block / embed_dim")
 
 
 @dataclass(frozen=True)
@@ -91,23 +89,21 @@ class Swin(Architecture):
 
     def check(self) -> None:
         options = self.options
+        options.check_pretrained()
+        check_patches(self.image_size, options.patch_size)
         if len(options.num_heads) != len(options.depths):
             raise UserError(
                 f"model.num_heads={list(options.num_heads)} and model.depths={list(options.depths)} must name as many stages "
                 "as each other."
             )
-        for side in self.image_size:
-            if side % options.patch_size:
-                shown = side if len(set(self.image_size)) == 1 else list(self.image_size)
-                raise UserError(f"dataset.image_size={shown} is not divisible by model.patch_size={options.patch_size}.")
         for number, stage in enumerate(self.stages):
             if stage.dim % stage.heads:
                 raise UserError(
                     f"model.num_heads={list(options.num_heads)}: the {stage.dim} channels of stage {number} (model.embed_dim="
                     f"{options.embed_dim}, doubled by each later stage) are not divisible by {stage.heads} heads."
                 )
-        if options.name == "custom" and options.pretrained is True:
-            raise UserError("model.name=custom has no pretrained weights of timm's; set model.pretrained=false or to a file.")
+        if not self.stages[0].neurons:
+            raise UserError(f"model.mlp_ratio={options.mlp_ratio:g} of model.embed_dim={options.embed_dim} gives no neuron.")
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -147,7 +143,6 @@ class Swin(Architecture):
                 block += 1
 
     def create(self) -> nn.Module:
-        import timm
         from timm.models.swin_transformer import SwinTransformer
 
         config = self.options
@@ -157,23 +152,12 @@ class Swin(Architecture):
             "window_size": config.window_size,
             "in_chans": self.channels,
             "num_classes": self.classes,
-            "drop_rate": config.drop_rate,
-            "proj_drop_rate": config.proj_drop_rate,
-            "attn_drop_rate": config.attn_drop_rate,
-            "drop_path_rate": config.drop_path_rate,
+            **config.dropout,
         }
         if config.name == "custom":
             sizes = ("embed_dim", "depths", "num_heads", "mlp_ratio")
             return SwinTransformer(**options, **{key: getattr(config, key) for key in sizes})
-        # Only names in timm's own table: others would make timm look them up on the network.
-        if not timm.is_model(config.name):
-            raise UserError(f"model.name={config.name!r} is not a timm model; `timm.list_models('swin*')` lists them.")
-        try:
-            model: nn.Module = timm.create_model(config.name, pretrained=False, **options)
-        except (TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"model.name={config.name!r} is not a Swin that can be pruned here ({reason}).") from None
-        return model
+        return named_model(config.name, "Swin", options)
 
     def check_model(self, model: nn.Module) -> None:
         from prune.architectures.swin_modules import unknown_modules
@@ -218,9 +202,7 @@ class Swin(Architecture):
         if wanted not in weights:
             other = " but a plain ViT's blocks.0.attn.qkv.weight" if "blocks.0.attn.qkv.weight" in weights else ""
             raise UserError(f"model.pretrained: these are not the weights of a Swin Transformer: they have no {wanted}{other}.")
-        name = "patch_embed.proj.weight"
-        if name in weights and weights[name].dim() == 4 and weights[name].shape[1] == 3 and self.channels == 1:
-            weights = {**weights, name: weights[name].sum(dim=1, keepdim=True)}  # RGB to grey, as timm does
+        weights = for_channels(weights, self.channels)
         # Of blocks that the model lacks timm would look for the window.
         held = {key: value for key, value in weights.items() if not key.endswith(".relative_position_bias_table")}
         held |= {key: weights[key] for key in model.state_dict() if key in weights}
@@ -239,7 +221,7 @@ class Swin(Architecture):
         return found
 
     def fast_paths(self, model: nn.Module, device: str) -> list[tuple[nn.Module, type]]:
-        from prune.architectures.fast.swin import fast_paths
+        from prune.architectures.fast.paths import fast_paths
 
         return fast_paths(model, device)
 

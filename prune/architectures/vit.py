@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from prune.architectures.base import Architecture
+from prune.architectures.base import Architecture, check_patches
 from prune.architectures.group import Group, Member, Structure
+from prune.architectures.timm_family import for_channels
 from prune.architectures.vit_options import MLP_LAYERS, ViTOptions
 from prune.base.errors import UserError
 
@@ -30,14 +31,14 @@ class ViT(Architecture):
 
     def check(self) -> None:
         options = self.options
-        for side in self.image_size:
-            if side % options.patch_size:
-                shown = side if len(set(self.image_size)) == 1 else f"[{', '.join(map(str, self.image_size))}]"
-                raise UserError(f"dataset.image_size={shown} is not divisible by model.patch_size={options.patch_size}.")
+        options.check_pretrained()
+        check_patches(self.image_size, options.patch_size)
         if options.embed_dim % options.num_heads:
             raise UserError(f"model.embed_dim={options.embed_dim} is not divisible by model.num_heads={options.num_heads}.")
         if options.global_pool == "token" and not options.class_token:
             raise UserError("model.global_pool=token needs model.class_token=true.")
+        if not options.mlp_hidden:
+            raise UserError(f"model.mlp_ratio={options.mlp_ratio:g} of model.embed_dim={options.embed_dim} gives no neuron.")
         if options.mlp_width % MLP_LAYERS[options.mlp_layer][1]:
             raise UserError(
                 f"model.mlp_ratio={options.mlp_ratio:g} gives an MLP of {options.mlp_width} rows, and model.mlp_layer="
@@ -47,8 +48,6 @@ class ViT(Architecture):
             for key, needed in {"global_pool": "token", "reg_tokens": 0, "no_embed_class": False}.items():
                 if getattr(options, key) != needed:
                     raise UserError(f"model.distilled=true needs model.{key}={str(needed).lower()}.")
-        if options.name == "custom" and options.pretrained is True:
-            raise UserError("model.name=custom has no pretrained weights of timm's; set model.pretrained=false or to a file.")
 
     @cached_property
     def structure(self) -> Structure:
@@ -148,9 +147,7 @@ class ViT(Architecture):
     def adapt_weights(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         from timm.models.vision_transformer import checkpoint_filter_fn
 
-        name = "patch_embed.proj.weight"
-        if name in weights and weights[name].dim() == 4 and weights[name].shape[1] == 3 and self.channels == 1:
-            weights = {**weights, name: weights[name].sum(dim=1, keepdim=True)}  # RGB to grey, as timm does
+        weights = for_channels(weights, self.channels)
         try:
             adapted: dict[str, Tensor] = checkpoint_filter_fn(weights, model, adapt_layer_scale=True)
         except (RuntimeError, ValueError) as error:  # what resampling raises
@@ -170,7 +167,7 @@ class ViT(Architecture):
         return {group.name: view for group in self.structure.of("heads")}
 
     def fast_paths(self, model: nn.Module, device: str) -> list[tuple[nn.Module, type]]:
-        from prune.architectures.fast.vit import fast_paths
+        from prune.architectures.fast.paths import fast_paths
 
         return fast_paths(model, device)
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from prune.architectures.base import ModelOptions
+from prune.architectures.timm_family import TimmOptions
 
 MLP_LAYERS = {"mlp": (("fc1",), 1), "swiglu": (("fc1_g", "fc1_x"), 1), "swiglu_packed": (("fc1",), 2)}
 """model.mlp_layer → the layers that make a neuron, and how many rows it has in each."""
 
 
-class ViTOptions(ModelOptions):
-    """A timm VisionTransformer. The sizes are stated here so that counts are known without torch; the job checks them."""
-
-    NOT_STRUCTURE: ClassVar[tuple[str, ...]] = (
-        "pretrained", "drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
-    )  # fmt: skip
+class ViTOptions(TimmOptions):
+    """A timm VisionTransformer."""
 
     patch_size: int = Field(ge=1, le=1024, description="pixels along one side of a patch")
     depth: int = Field(ge=1, le=1000, description="transformer blocks")
@@ -41,10 +37,6 @@ class ViTOptions(ModelOptions):
     fc_norm: bool | None = Field(
         None, description="whether the last norm stands after pooling; null: it does for `global_pool: avg`"
     )
-    drop_rate: float = Field(0.0, ge=0, lt=1, description="dropout before the classifier")
-    proj_drop_rate: float = Field(0.0, ge=0, lt=1, description="dropout after attention and in the MLP")
-    attn_drop_rate: float = Field(0.0, ge=0, lt=1, description="dropout on attention weights")
-    drop_path_rate: float = Field(0.0, ge=0, lt=1, description="stochastic depth, growing linearly with depth")
 
     @property
     def head_dim(self) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 from timm.layers import Attention, GluMlp, Mlp, SwiGLU, SwiGLUPacked
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from prune.architectures.timm_family import named_model
 from prune.architectures.vit_options import ViTOptions
 from prune.base.errors import UserError
 
@@ -20,6 +20,10 @@ STATED = (
 """Keys that a custom model is made with. A named one has values of its own for them, which must be the same."""
 
 MLPS: dict[str, Any] = {"mlp": Mlp, "swiglu": SwiGLU, "swiglu_packed": SwiGLUPacked}
+"""model.mlp_layer → what makes such an MLP."""
+
+MLP_CLASSES: dict[str, type[nn.Module]] = {"mlp": Mlp, "swiglu": SwiGLU, "swiglu_packed": GluMlp}
+"""model.mlp_layer → its class, whatever the activation: a neuron is the same."""
 
 
 def create(config: ViTOptions, image_size: tuple[int, int], channels: int, classes: int) -> nn.Module:
@@ -30,10 +34,7 @@ def create(config: ViTOptions, image_size: tuple[int, int], channels: int, class
         "in_chans": channels,
         "num_classes": classes,
         "global_pool": config.global_pool,
-        "drop_rate": config.drop_rate,
-        "proj_drop_rate": config.proj_drop_rate,
-        "attn_drop_rate": config.attn_drop_rate,
-        "drop_path_rate": config.drop_path_rate,
+        **config.dropout,
     }
     if config.name == "custom":
         family = VisionTransformerDistilled if config.distilled else VisionTransformer
@@ -42,21 +43,9 @@ def create(config: ViTOptions, image_size: tuple[int, int], channels: int, class
         activation = None if config.mlp_layer == "mlp" else nn.SiLU
         model = family(**options, **stated, mlp_layer=MLPS[config.mlp_layer], act_layer=activation)
     else:
-        model = _named(config.name, options)
+        model = named_model(config.name, "ViT", options)
     if isinstance(model, VisionTransformerDistilled):
         model.set_distilled_training(True)
-    return model
-
-
-def _named(name: str, options: dict[str, Any]) -> nn.Module:
-    # Only names in timm's own table: others would make timm look them up on the network.
-    if not timm.is_model(name):
-        raise UserError(f"model.name={name!r} is not a timm model; `timm.list_models('vit*')` lists them.")
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=False, **options)
-    except (TypeError, RuntimeError, AssertionError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"model.name={name!r} is not a ViT that can be pruned here ({reason}).") from None
     return model
 
 
@@ -75,26 +64,19 @@ def check_model(config: ViTOptions, model: nn.Module) -> None:
 
 
 def _check_block(model: str, name: str, block: Any) -> None:
-    attention, mlp = getattr(block, "attn", None), getattr(block, "mlp", None)
-    for part, known in ((attention, isinstance(attention, Attention)), (mlp, _kind_of(mlp) is not None)):
-        if not known:
-            unknown = block if part is None else part
-            where = name if part is None else f"{name}.{'attn' if part is attention else 'mlp'}"
+    for part, known in (("attn", Attention), ("mlp", tuple(MLP_CLASSES.values()))):
+        found = getattr(block, part, block)  # a block of another kind has none
+        if not isinstance(found, known):
+            where = name if found is block else f"{name}.{part}"
             raise UserError(
-                f"model.name={model!r} has parts that the pruner does not know: {where} is a {type(unknown).__name__}."
+                f"model.name={model!r} has parts that the pruner does not know: {where} is a {type(found).__name__}."
             )
-
-
-def _kind_of(mlp: Any) -> str | None:
-    """Which of `MLPS` it is, whatever its activation: a neuron is the same."""
-    classes = {"mlp": Mlp, "swiglu": SwiGLU, "swiglu_packed": GluMlp}
-    return next((kind for kind, known in classes.items() if isinstance(mlp, known)), None)
 
 
 def _found(config: ViTOptions, model: Any) -> dict[str, Any]:
     """What the model has for the keys that a configuration states; values that mean the same are given as stated there."""
     block = model.blocks[0]
-    kind = _kind_of(block.mlp)
+    kind = next(kind for kind, known in MLP_CLASSES.items() if isinstance(block.mlp, known))
     width = block.mlp.fc1_x.out_features if kind == "swiglu" else block.mlp.fc1.out_features
     after_pooling = not isinstance(model.fc_norm, nn.Identity)
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import socket
 import urllib.parse
 import urllib.request
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from prune.architectures.base import Architecture
+from prune.architectures.naming import named
 from prune.base.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken file makes the reader raise
+        if isinstance(error, pickle.UnpicklingError):  # torch's own text advises to run what is in the file
+            raise UserError(f"model.pretrained={path} cannot be read: it holds no tensors, or more than tensors.") from None
         raise UserError(
             f"model.pretrained={path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]})."
         ) from None
@@ -47,10 +51,12 @@ def load_weights(architecture: Architecture, model: nn.Module, weights: dict[str
     """Load every backbone tensor, adapted to the model's sizes by its family; the classifier only if it fits.
 
     Raises:
-        UserError: listing the backbone tensors that are missing or do not fit.
+        UserError: naming tensors for which the model has no place, and listing those of the backbone that are missing or do
+            not fit.
     """
     wanted = model.state_dict()
     weights = architecture.adapt_weights(weights, model)
+    unknown = [name for name in weights if name not in wanted and not name.startswith(architecture.classifier)]
     backbone = [name for name in wanted if not name.startswith(architecture.classifier)]
     missing = [name for name in backbone if name not in weights]
     unfit = [
@@ -58,8 +64,9 @@ def load_weights(architecture: Architecture, model: nn.Module, weights: dict[str
         for name in backbone
         if name in weights and weights[name].shape != wanted[name].shape
     ]
-    if missing or unfit:
-        problems = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has {', '.join(unfit)}"] * bool(unfit)
+    if unknown or missing or unfit:
+        problems = [f"it has {named(weights, unknown)}, which the model has not"] * bool(unknown)
+        problems += [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has {', '.join(unfit)}"] * bool(unfit)
         raise UserError(f"model.pretrained: {source} does not fit the model: {'; '.join(problems)}.")
     fitting = {name: weights[name] for name in wanted if name in weights and weights[name].shape == wanted[name].shape}
     model.load_state_dict(fitting, strict=False)

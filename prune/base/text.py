@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -28,6 +28,11 @@ def ranges(numbers: Iterable[int], dash: str = "–", comma: str = ", ") -> str:
         else:
             parts.append([n, n])
     return comma.join(str(low) if low == high else f"{low}{dash}{high}" for low, high in parts)
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def duration(seconds: float) -> str:

@@ -63,8 +63,11 @@ def _options_of(section: str) -> Any:
     return BeforeValidator(pick)
 
 
-CONTROLS = ("random", "reinit", "scratch")
-"""The controls of a run (see `prune.sweep.controls`)."""
+Control = Literal["random", "reinit", "scratch"]
+"""A control of a run (see `prune.sweep.controls`)."""
+
+SCRATCH = "scratch"
+"""The method that makes no claim about units or weights, but is a control itself."""
 
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 """What a sweep may be called: the name of a folder, of no other than its own."""
@@ -76,7 +79,7 @@ class RunConfig(Section):
     name: str = Field("main", pattern=f"^{NAME}$", description="the sweep: its folder under `outputs`")
     outputs: str = Field("outputs", description="folder of all sweeps")
     seed: int = Field(0, ge=0, description="of weights, data order, augmentation and dropout")
-    controls: list[Literal["random", "reinit", "scratch"]] | None = Field(
+    controls: list[Control] | None = Field(
         None, min_length=1, description="start these controls of the sweep's finished runs (experiment=controls)"
     )
     plan: bool = Field(False, description="only show what would run")
@@ -107,6 +110,11 @@ class RunConfig(Section):
     def epochs_before(self, state: int) -> int:
         """Epochs of all states before a state; with the number of states, those of the whole run."""
         return sum(self.epochs_of(earlier) for earlier in range(state))
+
+    def states_of(self, options: CommonOptions) -> list[int]:
+        """The states s ≥ 1 in which a method of these options acts: all, unless it is one of several that take turns."""
+        states = range(1, self.schedule.states)
+        return [state for state in states if self.method.in_state(state) is options] or list(states)
 
     def budgets(self, structure: Structure | None = None) -> list[StateBudget]:
         """What each state may keep.

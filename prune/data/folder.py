@@ -57,7 +57,7 @@ class ImageFolder(Dataset):
 
         root = Path(self.options.root)
         if not root.is_dir():
-            raise UserError(f"dataset.root={root} does not exist.")
+            raise UserError(f"dataset.root={root} {'is not a folder' if root.exists() else 'does not exist'}.")
         if not (root / "train").is_dir():
             raise UserError(f"dataset.root={root} has no train/ folder with a folder per class.")
         images = labelled_images(root / "train")

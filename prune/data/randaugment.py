@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import avg_pool2d
 from torchvision.transforms.v2 import functional as F
 
 from prune.data.operations import MOVES, SIGNED, TABLES, UNSIGNED, VARIANTS, Variant
@@ -27,7 +27,8 @@ class RandAugment:
     """Does what was drawn, for images of one size: torchvision's results with a few kernels a batch instead of some an image.
 
     As the strength is fixed, where a moved pixel comes from and what a value becomes are constants: they are found once, by
-    asking torchvision.
+    asking torchvision. Images go to their places by being fetched, not written: on a GPU, kernels that write by index are not
+    deterministic, or sort first and may wait for the host.
     """
 
     def __init__(self, options: RandAugmentOptions, size: tuple[int, int], device: torch.device):
@@ -38,7 +39,7 @@ class RandAugment:
         self._moves, self._tables = torch.stack(moves).to(device), torch.stack(tables).to(device)
 
     def __call__(self, images: Tensor, order: Tensor, variants: Tensor, counts: list[list[int]]) -> Tensor:
-        """uint8 (b, 1 or 3, h, w) → the same shape; `images` is written over.
+        """uint8 (b, 1 or 3, h, w) → the same shape.
 
         Args:
             order, variants, counts: what `draw_operations` gives, the tensors on the device of the images. As the host knows
@@ -49,21 +50,21 @@ class RandAugment:
         return images
 
     def _round(self, images: Tensor, order: Tensor, variants: Tensor, counts: list[int]) -> Tensor:
-        first = 0
+        images, parts, first = images.index_select(0, order), [], 0
         for begin, end in SPANS:
             count = sum(counts[begin:end])
-            if count:
-                chosen = order[first : first + count]
-                part, which = images.index_select(0, chosen), variants[first : first + count] - begin
-                if begin == 0:
-                    part = _move(part, self._moves.index_select(0, which))
-                elif begin == MOVED:
-                    part = _look_up(part, self._tables.index_select(0, which))
-                else:
-                    part = self._apply(VARIANTS[begin], part)
-                images.index_copy_(0, chosen, part)
+            if not count:
+                continue
+            part, which = images[first : first + count], variants[first : first + count] - begin
+            if begin == 0:
+                parts.append(_move(part, self._moves.index_select(0, which)))
+            elif begin == MOVED:
+                parts.append(_look_up(part, self._tables.index_select(0, which)))
+            else:
+                parts.append(self._apply(VARIANTS[begin], part))
             first += count
-        return images
+        parts.append(images[first:])
+        return torch.cat(parts).index_select(0, order.argsort())  # back to their places
 
     def _source(self, variant: Variant, size: tuple[int, int]) -> Tensor:
         """For each pixel, 1 + the pixel it comes from; 0: from outside. int64 (h·w)."""
@@ -90,7 +91,7 @@ class RandAugment:
             "Posterize": lambda: F.posterize(images, int(by)),
             "Solarize": lambda: F.solarize(images, 255 * by),
             "AutoContrast": lambda: F.autocontrast(images),
-            "Equalize": lambda: F.equalize(images),
+            "Equalize": lambda: _equalize(images),
         }[name]()
 
 
@@ -121,13 +122,30 @@ def _look_up(images: Tensor, tables: Tensor) -> Tensor:
 
 def _sharpen(images: Tensor, factor: float) -> Tensor:
     """torchvision's adjust_sharpness, which copies its kernel from the host at each call: blend with the smoothed image."""
-    channels, height, width = images.shape[-3:]
-    if height <= 2 or width <= 2:
+    if min(images.shape[-2:]) <= 2:
         return images
-    kernel = torch.full((channels, 1, 3, 3), 1 / 13, device=images.device)
-    kernel[:, :, 1, 1] = 5 / 13
     output = images.to(torch.float32)
-    smooth = conv2d(output, kernel, groups=channels).round_()
     inner = output[..., 1:-1, 1:-1]
+    # A thirteenth of the sum of 3×3 pixels, the middle one counted five times: never halfway between two integers.
+    smooth = avg_pool2d(output, 3, stride=1, divisor_override=1).add_(inner, alpha=4).div_(13).round_()
     inner.add_(smooth.sub_(inner), alpha=1 - factor)
     return output.clamp_(0, 255).to(torch.uint8)
+
+
+def _equalize(images: Tensor) -> Tensor:
+    """torchvision's equalize: of a channel's pixels that are not its brightest, a value becomes 255 times the share that is
+    darker, rounded as Pillow rounds.
+
+    All channels' pixels are counted in one row of numbers. For several rows, as torchvision has them, a GPU's deterministic
+    kernel would wait for a copy from the host.
+    """
+    pixels = images.flatten(2).to(torch.int64)
+    channels = torch.arange(pixels[..., 0].numel(), device=images.device).view(*pixels.shape[:2], 1)
+    places = (256 * channels + pixels).flatten()
+    counts = places.new_zeros(256 * channels.numel()).scatter_add_(0, places, torch.ones_like(places))
+    counts = counts.view(*pixels.shape[:2], 256)
+    step = (pixels < pixels.amax(2, keepdim=True)).sum(2, keepdim=True) // 255
+    darker = counts.cumsum(2) - counts
+    table = ((darker + step // 2) // step.clamp_min(1)).clamp_max_(255).to(torch.uint8)
+    equalized = table.gather(2, pixels).view_as(images)
+    return torch.where(step.unsqueeze(3) > 0, equalized, images)

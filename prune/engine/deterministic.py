@@ -61,8 +61,10 @@ def telling(report: Callable[[str], None]) -> Iterator[None]:
     """Within this context `report` gets a sentence the first time that an operation has no deterministic kernel."""
     told: set[str] = set()
     with warnings.catch_warnings():
-        # Always: Python shows a warning once a process, and this may be the process's second run.
+        # Always: Python and torch give some warnings once a process, and this may be the process's second run.
         warnings.filterwarnings("always", message=NO_KERNEL.pattern)
+        before = torch.is_warn_always_enabled()
+        torch.set_warn_always(True)
         show = warnings.showwarning
 
         def notice(message: Warning | str, *about: Any, **more: Any) -> None:
@@ -79,4 +81,7 @@ def telling(report: Callable[[str], None]) -> Iterator[None]:
                 )
 
         warnings.showwarning = notice
-        yield
+        try:
+            yield
+        finally:
+            torch.set_warn_always(before)

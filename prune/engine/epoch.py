@@ -61,38 +61,37 @@ def train_epoch(
     """Train from step `start` of an epoch to its end.
 
     Args:
-        training: its model and optimiser are used.
+        training: its model and optimiser, as they are in each step: a method may remove units between two.
         sums: filled as training goes.
         done: called with the number of steps done in this epoch.
     """
-    config, loader, model, optimizer = training.config, training.loader, training.model, training.optimizer
-    assert optimizer is not None
-    optim, forward, steps = config.optim, training.forward, loader.steps_per_epoch
+    config, loader, model = training.config, training.loader, training.model
+    optim, steps = config.optim, loader.steps_per_epoch
     model.train()
-    parameters = list(model.parameters())
     for offset, batch in enumerate(loader.training(training.index, epoch, start)):
         step = start + offset
         position = epoch * steps + step
         training.lr = lr_at(training, position)
-        set_learning_rate(optimizer, training.lr)
+        assert training.optimizer is not None
+        set_learning_rate(training.optimizer, training.lr)
         # A loss term may look at the model, and differentiate the logits, as at timm's own.
         paths = training.fast_paths.installed() if hooks.loss_term is None else nullcontext()
         seed = derive(config.seed, "dropout", training.index, epoch, step)
 
         def gradients(batch: TrainingBatch = batch, seed: int = seed) -> tuple[Tensor, Tensor]:
             seed_default_generators(seed, training.device)
-            return compute_gradients(forward, batch, optim, hooks.loss_term, training.teacher)
+            return compute_gradients(training.forward, batch, optim, hooks.loss_term, training.teacher)
 
         with paths:
-            loss, hits = training.strictly.compute(gradients, undo=optimizer.zero_grad)
+            loss, hits = training.strictly.compute(gradients, undo=training.optimizer.zero_grad)
         if optim.grad_clip is not None:
-            nn.utils.clip_grad_norm_(parameters, optim.grad_clip)
+            nn.utils.clip_grad_norm_(list(model.parameters()), optim.grad_clip)
         if hooks.before_step is not None:
             hooks.before_step(position)
-        optimizer.step()
+        training.optimizer.step()
         if hooks.after_step is not None:
             hooks.after_step(position)
-        optimizer.zero_grad(set_to_none=True)
+        training.optimizer.zero_grad(set_to_none=True)
         sums.losses[step] = loss
         sums.correct += hits
         done(step + 1)

@@ -73,7 +73,10 @@ def finetune(model: nn.Module, run: str | Path, state: int | None = None, epochs
         epochs=config.epochs_of(index) if epochs is None else epochs,
         teacher=Teachers(config, directory, facts, device).of(index),
     )
-    return _train(training)
+    try:
+        return _train(training)
+    finally:
+        loader.close()
 
 
 def _train(training: Training) -> Finetuned:

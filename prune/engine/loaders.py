@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from prune.base.errors import UserError
@@ -28,6 +29,7 @@ def load_data(config: RunConfig, facts_file: Path, device: torch.device) -> tupl
     """
     dataset = DATASETS.load(config.dataset.name)(config.dataset)
     splits = dataset.load()
+    _check_data(config, splits)
     facts = known_facts(facts_file, dataset, splits)
     on_device = None
     if isinstance(splits.train, FileSplit):
@@ -39,7 +41,6 @@ def load_data(config: RunConfig, facts_file: Path, device: torch.device) -> tupl
             splits = resident(dataset.options, splits, _cache(config, facts_file))
     if facts is None:
         facts = new_facts(facts_file, dataset, splits, config.hardware.workers, on_device)
-    _check_data(config, splits, len(facts.classes))
     batch, seed = config.optim.batch_size, config.seed
     sizes = " / ".join(str(len(splits.of(name))) for name in ("train", "val", "test"))
     where = "resident" if isinstance(splits.train, ArraySplit) else "streamed"
@@ -58,16 +59,27 @@ def _cache(config: RunConfig, facts_file: Path) -> Path:
     return cache_folder(str(facts_file.parent.parent) if brought else config.outputs)
 
 
-def _check_data(config: RunConfig, splits: Splits, classes: int) -> None:
-    """The data must be what the configuration says: the model is built from that."""
-    dataset = config.dataset
+def _check_data(config: RunConfig, splits: Splits) -> None:
+    """The data must be what the configuration says, since the model is built from that; and what `Splits` says."""
+    dataset, classes = config.dataset, len(splits.classes)
     if dataset.classes not in (None, classes):
         raise UserError(f"dataset.classes={dataset.classes} but the data has {classes} classes.")
     for name in ("train", "val", "test"):
         split = splits.of(name)
         if not len(split):
             raise UserError(f"dataset.name={dataset.name}: the {name} split has no images; change dataset.val_fraction.")
+        labels = split.labels
+        if labels.dtype != np.int64 or labels.min() < 0 or labels.max() >= classes:
+            raise UserError(
+                f"dataset.name={dataset.name}: labels of the {name} split must be int64 and from 0 to {classes - 1}, and are "
+                f"{labels.dtype} and from {labels.min()} to {labels.max()}."
+            )
         if isinstance(split, ArraySplit):
+            if split.images.dtype != np.uint8 or len(split.images) != len(labels):
+                raise UserError(
+                    f"dataset.name={dataset.name}: images of the {name} split must be uint8 and as many as its {len(labels)} "
+                    f"labels, and are {split.images.dtype} and {len(split.images)}."
+                )
             channels, *size = split.images.shape[1:]
             if size != list(dataset.size):
                 raise UserError(f"dataset.image_size={show(dataset.image_size)} but the images are {show(size)}.")

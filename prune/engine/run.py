@@ -14,7 +14,7 @@ from torch import Tensor
 from prune.base.errors import Preempted, TrainingFailed
 from prune.base.files import append_jsonl, write_jsonl
 from prune.engine import memory
-from prune.engine.adopt import adopt, why_not
+from prune.engine.adopt import adopt, take
 from prune.engine.epoch import EpochSums, StepHooks, lr_at, train_epoch
 from prune.engine.job import Job
 from prune.engine.method import Method
@@ -70,15 +70,18 @@ class Run:
     def take_over(self) -> None:
         """State 0 may be there already, trained by another run of the sweep."""
         job, found = self.job, self.job.sharing.found
-        if found is not None and (why := why_not(job, found)) is not None:
-            job.sharing.decline(why)
-        elif found is not None:
-            remember_counts(job.config, job.directory, job.architecture.structure)
-            adopt(job, self.progress, found)
-            self.write()
-            write_jsonl(job.directory.metrics, self.progress.metrics)
-            write_jsonl(job.directory.states, self.progress.states)
-            self.watcher.adopted(self.progress)
+        if found is None:
+            return
+        taken = take(job, found)
+        if isinstance(taken, str):
+            job.sharing.decline(taken)
+            return
+        remember_counts(job.config, job.directory, job.architecture.structure)
+        adopt(job, self.progress, found, taken)
+        self.write()
+        write_jsonl(job.directory.metrics, self.progress.metrics)
+        write_jsonl(job.directory.states, self.progress.states)
+        self.watcher.adopted(self.progress)
 
     def train(self, state: PruningState) -> None:
         """The state's epochs, from the one in progress on."""
@@ -108,7 +111,9 @@ class Run:
         began, before = time.monotonic(), sums.seconds
 
         def done(count: int) -> None:
+            nonlocal flops
             state.training_flops += flops
+            flops = state.flops_of_step()  # of the next step: in this one, units may have gone
             self.watcher.step(count)
             self.saver.check()
             if self.job.stop.requested is not None:

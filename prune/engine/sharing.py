@@ -75,14 +75,14 @@ class Sharing:
             return
         waits = not (progress.metrics or progress.step)
         try:
-            self.directory.path.mkdir(parents=True, exist_ok=True)
-            while not (self._find() or self._take()):
+            while not self._find():
                 trainer = holder(self.directory.lock)
+                if trainer is None and self._take():
+                    return
                 if trainer is not None and not waits:
                     self._say(f"{trainer.in_words()} trains the same state 0; this run goes on with its own")
                     return
-                if trainer is not None:
-                    self._say(f"waiting for state 0, which {trainer.in_words()} trains")
+                if trainer is not None and self._say(f"waiting for state 0, which {trainer.in_words()} trains"):
                     status.update(status="running", error=None, traceback=None, waiting=trainer.in_words())
                 stop.check()
                 time.sleep(WAIT_SECONDS)
@@ -92,15 +92,22 @@ class Sharing:
     def beat(self) -> None:
         """Renew the heartbeat of the lock, if this run holds it."""
         with self._mutex:
-            if self._lock is not None and not self._lock.renew():
+            if self._lock is None:
+                return
+            self._lock.path.parent.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
+            if not self._lock.renew():
                 log.warning("%s: another process trains it now; this run goes on with its own", self._lock.path.parent)
                 self._lock = None
 
     def decline(self, why: str) -> None:
-        """What was found is not to be adopted after all."""
+        """What was found is not to be adopted after all. What this run trains instead is for others too, if nobody is at it."""
         assert self.found is not None
         log.warning("%s: %s; this run trains its own state 0", self.found.directory.path, why)
         self.found = None
+        try:
+            self._hold()
+        except (OSError, UserError) as error:
+            log.warning("what this run trains cannot be kept for others (%s)", error)
 
     def keep(self, point: str, tensors: Mapping[str, Tensor]) -> None:
         """The run passes a rewind point that others want."""
@@ -120,8 +127,9 @@ class Sharing:
         if self.directory is None:
             return
         try:
-            if self._lock is None:
-                self._lock = RunLock(self.directory.lock).__enter__()
+            if self._lock is None and not self._hold():
+                log.info("another process trains the same state 0; this run keeps its own to itself")
+                return
             made = publish(
                 self.directory,
                 digests,
@@ -134,8 +142,6 @@ class Sharing:
             )
             if made is not None:
                 log.info("state 0 is there for all runs of this sweep that have the same: %s", self.directory.path)
-        except InUse:
-            log.info("another process trains the same state 0; this run keeps its own to itself")
         except (OSError, UserError) as error:
             log.warning("state 0 is not shared with other runs: %s could not be written (%s)", self.directory.path, error)
         finally:
@@ -162,15 +168,22 @@ class Sharing:
 
     def _take(self) -> bool:
         """Whether nothing has to be waited for: the lock is ours, or what we wanted to train has just been finished."""
+        if not self._hold():
+            return False
+        if self._find():
+            self._release()
+        return True
+
+    def _hold(self) -> bool:
+        """Take the lock; false if another process has it."""
         assert self.directory is not None
+        self.directory.path.mkdir(parents=True, exist_ok=True)
         try:
             lock = RunLock(self.directory.lock).__enter__()
         except InUse:
             return False
         with self._mutex:
             self._lock = lock
-        if self._find():
-            self._release()
         return True
 
     def _release(self) -> None:
@@ -179,8 +192,10 @@ class Sharing:
                 self._lock.__exit__()
                 self._lock = None
 
-    def _say(self, text: str, level: int = logging.INFO) -> None:
-        """Once."""
-        if text not in self._said:
-            self._said.add(text)
-            log.log(level, "%s", text)
+    def _say(self, text: str, level: int = logging.INFO) -> bool:
+        """Once; whether it was the first time."""
+        if text in self._said:
+            return False
+        self._said.add(text)
+        log.log(level, "%s", text)
+        return True

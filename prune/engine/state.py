@@ -11,7 +11,7 @@ from torch import nn
 
 from prune.architectures.base import Architecture
 from prune.architectures.build import random_model
-from prune.architectures.group import TRAINING_FLOPS_PER_MAC
+from prune.architectures.group import FORWARD_FLOPS_PER_MAC, TRAINING_FLOPS_PER_MAC
 from prune.base.errors import UserError
 from prune.base.registries import CRITERIA
 from prune.base.seeding import derive, generator
@@ -54,7 +54,7 @@ class PruningState(Training):
         run_memory: those that last as long as the run.
         seconds: of this state so far: pruning, training and evaluation.
         epochs_since_rewind: epochs since the weights were last rewound, or since the run began.
-        training_flops: of the run so far, in closed form.
+        training_flops: of the run so far, in closed form, the teacher's forward passes included.
     """
 
     def __init__(
@@ -198,8 +198,10 @@ class PruningState(Training):
         return self.structure.parameters(self.alive.counts())
 
     def flops_of_step(self) -> int:
-        """Training FLOPs of one step of the present model, by closed form."""
-        return TRAINING_FLOPS_PER_MAC * self.structure.macs(self.alive.counts()) * self.loader.batch_size
+        """FLOPs of one training step: of the present model by closed form, and of its teacher's forward pass."""
+        taught = 0 if self.teacher is None else FORWARD_FLOPS_PER_MAC * self.teacher.macs
+        own = TRAINING_FLOPS_PER_MAC * self.structure.macs(self.alive.counts())
+        return (own + taught) * self.loader.batch_size
 
     def sizes(self) -> dict[str, Any]:
         """What states.jsonl says of the present model: units kept by kind and by group, parameters, MACs of one image."""

@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from prune.architectures.group import FORWARD_FLOPS_PER_MAC
 from prune.architectures.weights import timm_model
 from prune.base.errors import UserError
 from prune.config.recipe import STATE_0, DistillationOptions
@@ -35,15 +38,22 @@ class Teacher:
         model: normalised images → logits over the run's classes.
         options: kind, temperature and weight.
         normalised: the colours by which the images are normalised that the model expects, and those that the run gives it.
+        macs: multiply-accumulates of its forward pass of one image.
 
     Attributes:
         weight: its share of the loss, in (0, 1].
     """
 
     def __init__(
-        self, model: nn.Module, options: DistillationOptions, normalised: tuple[Colours, Colours], device: torch.device
+        self,
+        model: nn.Module,
+        options: DistillationOptions,
+        normalised: tuple[Colours, Colours],
+        device: torch.device,
+        macs: int,
     ):
         self.model, self.weight, self._options = model.eval().requires_grad_(False).to(device), options.weight, options
+        self.macs = macs
         theirs, ours = normalised
         self._same = [list(values) for values in theirs] == [list(values) for values in ours]
         (mean, std), (mean_here, std_here) = (_columns(colours, device) for colours in normalised)
@@ -98,16 +108,19 @@ class Teachers:
         if options.teacher == STATE_0:
             model, manifest = load_state(StateModel(self._directory.state(0), "best"))
             colours: Colours = (manifest.data.mean, manifest.data.std)
+            macs = manifest.macs
         elif options.path is not None:
             model, manifest = load_state(teacher_file(options.path))
             self._check_classes(manifest.data.classes, manifest.data.channels, manifest.data.image_size)
             colours = (manifest.data.mean, manifest.data.std)
+            macs = manifest.macs
         else:
             assert options.of_timm is not None
             model = self._from_timm(options.of_timm)
             colours = (model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
+            macs = _counted_macs(model, self._config.dataset.channels, self._config.dataset.size)
         log.info("teacher: %s", options.teacher)
-        return Teacher(model, options, (colours, (self._facts.mean, self._facts.std)), self._device)
+        return Teacher(model, options, (colours, (self._facts.mean, self._facts.std)), self._device, macs)
 
     def _check_classes(self, classes: Sequence[str], channels: int, size: tuple[int, int]) -> None:
         dataset, teacher = self._config.dataset, self._config.recipe.distillation.teacher
@@ -142,6 +155,14 @@ class Teachers:
             except (AssertionError, ValueError) as error:
                 raise UserError(f"recipe.distillation.teacher={name} cannot take images of {dataset.size} ({error}).") from None
         return model
+
+
+def _counted_macs(model: nn.Module, channels: int, size: tuple[int, int]) -> int:
+    """Multiply-accumulates of one image, as far as they are products of matrices or convolutions."""
+    # The counter does not know the kernel that fuses attention on a CPU.
+    with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        model.eval()(torch.zeros(1, channels, *size))
+    return flops.get_total_flops() // FORWARD_FLOPS_PER_MAC
 
 
 def _columns(colours: Colours, device: torch.device) -> tuple[Tensor, Tensor]:

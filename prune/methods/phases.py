@@ -94,7 +94,7 @@ class Phases(Method):
 
     def __init__(self, config: RunConfig, options: PhasesOptions):
         super().__init__(config, options)
-        self.methods: list[Method] = [METHODS.load(part.name)(config.with_method(part), part) for part in options.parts]
+        self.methods: list[Method] = [METHODS.load(part.name)(config, part) for part in options.parts]
 
     @classmethod
     def check(cls, config: RunConfig, options: PhasesOptions) -> None:
@@ -110,12 +110,12 @@ class Phases(Method):
             method: type[Method] = METHODS.load(part.name)
             if number and method.changes_state_0:
                 raise UserError(f"method.phases: {part.name} acts from state 0 on, so it must be the first phase.")
-            method.check(config.with_method(part), part)
+            method.check(config, part)
 
     @classmethod
     def macs_per_epoch(cls, config: RunConfig, options: PhasesOptions, sizes: Sequence[int]) -> list[int]:
-        """Of each epoch what the method of its state says, which plans as if it had all states."""
-        planned = [METHODS.load(part.name).macs_per_epoch(config.with_method(part), part, sizes) for part in options.parts]
+        """Of each epoch what the method of its state says, which plans as if it acted in all."""
+        planned = [METHODS.load(part.name).macs_per_epoch(config, part, sizes) for part in options.parts]
         phase = [options.phase_of(state) for state in range(len(sizes)) for _ in range(config.epochs_of(state))]
         return [planned[which][epoch] for epoch, which in enumerate(phase)]
 

@@ -60,12 +60,15 @@ class RSST(Method):
 
     @classmethod
     def check(cls, config: RunConfig, options: RSSTOptions) -> None:
-        for key in ("epochs", "epochs_last"):
-            epochs = getattr(config.schedule, key)
-            if options.ramp < 1 and epochs is not None and epochs < 2:
+        schedule = config.schedule
+        for state in config.states_of(options):
+            epochs = config.epochs_of(state)
+            if options.ramp < 1 and epochs < 2:
+                last = state == schedule.states - 1 and schedule.epochs_last is not None
+                key = "schedule.epochs_last" if last else "schedule.epochs"
                 raise UserError(
-                    f"method.ramp={options.ramp:g} with schedule.{key}={epochs} leaves no epoch to recover in; "
-                    f"set method.ramp=1 or schedule.{key} to at least 2."
+                    f"method.ramp={options.ramp:g} with {key}={epochs} leaves no epoch to recover in; set method.ramp=1 or "
+                    f"{key} to at least 2."
                 )
 
     @classmethod
@@ -80,8 +83,7 @@ class RSST(Method):
 
     def prepare(self, steps_per_epoch: int) -> None:
         """Fix the ramps and removals; simulate one marked weight and refuse a penalty that would blow it up."""
-        schedule = self.config.schedule
-        lengths = sorted({self.config.epochs_of(state) for state in range(1, schedule.states)})
+        lengths = sorted({self.config.epochs_of(state) for state in self.config.states_of(self.options)})
         self.ramps = {epochs: Ramp.of(self.options.ramp, epochs, steps_per_epoch) for epochs in lengths}
         if self.schedule.ceiling == "auto":
             self.ceiling = max(self._smallest_ceiling(epochs, steps_per_epoch) for epochs in lengths)

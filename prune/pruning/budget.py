@@ -14,17 +14,19 @@ class KindBudget:
     """One kind of unit in one state.
 
     Attributes:
-        rate: p_s, of this kind; 0 for one that is left alone.
+        rate: p_s, of this kind, since the start of the run; 0 for one that nothing has removed.
         units: of the dense model.
         kept: how many stay. Where a budget measures parameters or MACs: about how many; exact where all units of a kind cost
             the same, and each kind has a list of removals of its own.
         floor: how many each block keeps at least.
+        left_alone: the method of this state removes none of them, whatever another has removed before.
     """
 
     rate: float
     units: int
     kept: int
     floor: int
+    left_alone: bool = False
 
     @property
     def removed_without_fillback(self) -> int:
@@ -56,7 +58,7 @@ class StateBudget:
 
     @property
     def rates(self) -> dict[str, float]:
-        """Kind → its p_s: 0 for one that is left alone, another than `rate` for one that has a target of its own."""
+        """Kind → its p_s: 0 for one that nothing has removed, another than `rate` for one that has a target of its own."""
         return {kind: budget.rate for kind, budget in self.kinds.items()}
 
     @property
@@ -66,8 +68,8 @@ class StateBudget:
 
     @property
     def pruned(self) -> tuple[str, ...]:
-        """The kinds that lose units."""
-        return tuple(kind for kind, budget in self.kinds.items() if budget.rate > 0)
+        """The kinds that lose units in this state."""
+        return tuple(kind for kind, budget in self.kinds.items() if budget.rate > 0 and not budget.left_alone)
 
     def macs(self, structure: Structure) -> int:
         """Multiply-accumulates of one image of what stays: exact with `quotas`, or where the numbers kept are exact and all

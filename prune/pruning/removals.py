@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from prune.architectures.group import Structure
+from prune.architectures.group import MEASURED, Structure
+from prune.base.errors import UserError
 from prune.pruning.budget import StateBudget
 from prune.pruning.quotas import in_turn
 
@@ -43,13 +44,22 @@ def shortest(order: Order, budget: StateBudget, counts: Counts, structure: Struc
     """The shortest beginning of an order of all kinds with which the whole model fits the limit, less what stays after all.
 
     With fillback f the last round(f·n) of the n units that would be gone since the start of the run stay.
+
+    Raises:
+        UserError: if the whole order is not enough: `budgets` could not know what an earlier phase would leave of other kinds.
     """
     assert budget.limit is not None
     excess = structure.size(budget.measure, counts) - budget.limit
     if excess <= 0:
         return order[:0]
-    costs = np.array([group.cost(budget.measure) for group in structure.groups])[order]
-    needed = min(int(np.searchsorted(costs.cumsum(), excess)) + 1, len(order))
+    totals = np.array([group.cost(budget.measure) for group in structure.groups])[order].cumsum()
+    needed = int(np.searchsorted(totals, excess)) + 1
+    if needed > len(order):
+        short = excess - int(totals[-1] if len(order) else 0)
+        raise UserError(
+            f"schedule.measure={budget.measure}: when all has gone that this phase may remove, the model is still {short:,} "
+            f"{MEASURED[budget.measure]} above what a rate of {budget.rate:.4g} leaves; lower it, or change method.targets."
+        )
     gone = sum(structure.dense.values()) - sum(counts.values())
     return order[: max(0, needed - round(budget.fillback * (gone + needed)))]
 

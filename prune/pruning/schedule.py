@@ -90,6 +90,11 @@ class ScheduleOptions(Section):
             return list(self.rates)
         return rates(self.states, (self.targets or {}).get(kind or "", self.target), self.shape)
 
+    def key_of_rate(self, kind: str | None = None) -> str:
+        """The key that says the rate: of a kind, or the common one."""
+        own = "targets" if kind in (self.targets or ()) else "target"
+        return f"schedule.{own if self.rates is None else 'rates'}"
+
     def epochs_of(self, state: int) -> int:
         """Epochs of a state."""
         return epochs_of(vars(self), state)

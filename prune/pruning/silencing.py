@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prune.architectures.group import Group, Structure
+from prune.base.errors import UserError
 from prune.pruning.budget import StateBudget
 from prune.pruning.compact import silenced
 from prune.pruning.criteria.base import Scoring
@@ -57,6 +59,11 @@ def sensitivities(
     dense, *others = (torch.stack(batches).sum(0) / images_seen).tolist()
     found: dict[str, list[tuple[int, float]]] = {}
     for trial, loss in zip(trials, others, strict=True):
+        if not math.isfinite(loss):
+            raise UserError(
+                f"method.scope=sensitivity: without {trial.silent} units of {trial.group.name} the loss is {loss}; set another "
+                "scope."
+            )
         found.setdefault(trial.group.name, [(0, dense)]).append((trial.silent, loss))
     return {name: Curve(*map(tuple, zip(*curve, strict=True))) for name, curve in found.items()}
 

@@ -133,7 +133,7 @@ def _rising(findings: Findings, variant: Variant) -> dict[int, float]:
     """State → points gained between its last two windows, for the states that had not converged."""
     found = {}
     for state in findings.study.finished(variant):
-        endings = [e for run in variant.runs if (e := end_of_state(findings, run, variant, state)) is not None]
+        endings = [e for run in variant.runs if (e := end_of_state(findings, run, state)) is not None]
         trend, fluctuation = summarise(e.trend for e in endings), summarise(e.fluctuation for e in endings)
         if trend is not None and direction(trend, fluctuation) == "still rising":
             found[state] = trend.mean

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prune.base.text import listed
+from prune.config.schema import SCRATCH
 from prune.report import budgets
 from prune.report.findings import Findings, Result
 from prune.report.run import Variant
@@ -28,7 +30,7 @@ def beside_controls(findings: Findings, results: Sequence[Result]) -> list[str]:
 def without_controls(findings: Findings, pruning: Sequence[Variant], results: Sequence[Result]) -> list[str]:
     """A sentence that names the methods of which no control is there, and says how to run them."""
     having = {result.pair.first.label for result in results}
-    without = [variant.label for variant in pruning if variant.label not in having]
+    without = [variant.label for variant in pruning if variant.label not in having and variant.method != SCRATCH]
     if not without:
         return []
     sweeps = [sweep.resolve() for sweep in findings.study.sweeps]
@@ -40,14 +42,15 @@ def without_controls(findings: Findings, pruning: Sequence[Variant], results: Se
 
 
 def _of_method(findings: Findings, results: Sequence[Result]) -> str:
-    """Each control in turn, then what they come to."""
+    """Each control in turn, then what they come to; that seeds are too few is said once."""
+    warn = any(result.at_state.beyond_noise is not None for result in results)
     parts = [
         f"against {_name(result)} in state {result.state}{_size(findings, result)}{_epochs(findings, result)}: "
-        f"{finding(result.at_state)}"
+        f"{finding(result.at_state, warn)}"
         for result in results
     ]
     label = results[0].pair.first.label
-    return f"{label} beside its controls, {'; '.join(parts)}. {_verdict(label, results)}"
+    return f"{label} beside its controls, {'; '.join(parts)}. {_verdict(label, results)}{_training(findings, results)}"
 
 
 def _name(result: Result) -> str:
@@ -69,6 +72,12 @@ def _epochs(findings: Findings, result: Result) -> str:
     return f" ({budgets.both(findings, result, budgets.epochs).replace(' / ', ' against ')} epochs since the last rewind)"
 
 
+def _training(findings: Findings, results: Sequence[Result]) -> str:
+    """Said where a difference is not of units and weights alone."""
+    unlike = [result for result in results if budgets.unequal(findings, result)]
+    return f" Where the epochs differ ({_names(unlike)}), so does the training: the difference is of both." if unlike else ""
+
+
 def _verdict(label: str, results: Sequence[Result]) -> str:
     unjudged = [r for r in results if r.at_state.beyond_noise is None]
     beaten = [r for r in results if r.at_state.beyond_noise and r.at_state.found.mean > 0]
@@ -82,8 +91,8 @@ def _verdict(label: str, results: Sequence[Result]) -> str:
     found += [f"is behind {_names(ahead)}"] if ahead else []
     found += [f"cannot be told from {_names(equal)}"] if equal else []
     found += [f"has too few seeds for a word on {_names(unjudged)}"] if unjudged else []
-    return f"So {label} {', '.join(found[:-1])}{' and ' if len(found) > 1 else ''}{found[-1]}."
+    return f"So {label} {listed(found)}."
 
 
 def _names(results: Sequence[Result]) -> str:
-    return " and ".join(map(_name, results))
+    return listed([_name(result) for result in results])

@@ -129,8 +129,9 @@ class Findings:
         found = []
         for pair in self.pairs(dataset):
             state = compare.decisive_state(self.study, pair)
-            # State 0 is the same for all methods: nothing to compare yet.
-            if state is None or (state == 0 and pair.first.method != pair.second.method):
+            # State 0 is the same for all methods, and for what is a control of the other: nothing to compare yet.
+            alike = pair.first.method != pair.second.method or pair.second.control_of is not None
+            if state is None or (state == 0 and alike):
                 continue
             at_state, states = compare.difference(self.study, pair, state), compare.pruned_states(self.study, pair)
             mean = compare.difference(self.study, pair, states) if len(states) > 1 else None

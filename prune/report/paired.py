@@ -53,7 +53,7 @@ def at_least_one_image(a: ArrayLike, b: ArrayLike, seeds: int, images: int, imag
 
 
 def p_value(mean: ArrayLike, a: ArrayLike, b: ArrayLike, seeds: int, images: int) -> Array:
-    """The largest p whose interval excludes zero: two-sided, by bisection, from `SMALLEST_P` to 1."""
+    """The smallest p whose interval excludes zero: two-sided, by bisection, from `SMALLEST_P` to 1."""
     size = np.abs(np.asarray(mean, dtype=float))
     low, high = np.full(size.shape, math.log(SMALLEST_P)), np.zeros(size.shape)
     for _ in range(50):

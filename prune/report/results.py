@@ -33,8 +33,9 @@ def results(*paths: str | Path) -> pd.DataFrame:
     Returns:
         Columns `run` (the directory's name), `dataset`, `method`, `seed`, `state`; every column of states.jsonl, with a column
         for each kind of unit (`kept.heads`, and as fraction of the dense model's `pruned.heads`), `pruned.parameters` and
-        `pruned.macs`; one column for each configuration key that is not the same in all runs, by its dotted name; and
-        `directory`. What a run does not have is missing (nan or None). Accuracies are in percent, fractions between 0 and 1.
+        `pruned.macs`; one column for each configuration key that is not the same in all runs, by its dotted name;
+        `state_0_of`, the run that trained its state 0; and `directory`. What a run does not have is missing (nan or None).
+        Accuracies are in percent, fractions between 0 and 1.
 
     Raises:
         UserError: if a folder holds no runs, or none of them can be read.
@@ -62,6 +63,7 @@ def _about(run: Run) -> dict[str, Any]:
         "method": run.settings["method.name"],
         "seed": run.seed,
         "directory": str(run.path),
+        "state_0_of": run.record.state_0_of,
     }
 
 
@@ -74,6 +76,6 @@ def _columns(runs: Sequence[Run], rows: Sequence[Mapping[str, Any]], varying: Se
     """All columns: who it is, what is kept and gone, what was recorded, what is configured."""
     kinds = list(dict.fromkeys(kind for run in runs for kind in run.kinds))
     first = ["run", "dataset", "method", "seed", "state", "rate", *map(kept_column, kinds), *map(pruned_column, kinds)]
-    last = [*varying, "directory"]
+    last = [*varying, "state_0_of", "directory"]
     found = dict.fromkeys(column for row in rows for column in row)
     return list(dict.fromkeys([*first, *(column for column in found if column not in last), *last]))

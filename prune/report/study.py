@@ -76,6 +76,14 @@ class Study:
     def _epochs_by_variant(self) -> dict[tuple[str, str], pd.DataFrame]:
         return {(str(dataset), str(label)): rows for (dataset, label), rows in self.epochs.groupby(["dataset", "variant"])}
 
+    def epochs_in(self, run: Run, state: int) -> pd.DataFrame:
+        """The rows of `epochs` of one state of one run."""
+        return self._epochs_by_state.get((run.key, state), self.epochs.iloc[:0])
+
+    @cached_property
+    def _epochs_by_state(self) -> dict[tuple[str, int], pd.DataFrame]:
+        return {(str(run), int(str(state))): rows for (run, state), rows in self.epochs.groupby(["run", "state"])}
+
     def correct(self, run: Run, state: int) -> np.ndarray | None:
         """For each test image whether a state's model was right (bool).
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 import re
 
+from prune.base.files import sha256_of
 from prune.base.text import UNITS
 from prune.report.paired import Paired
 from prune.report.statistics import Summary
+
+LONGEST = 120
+"""Characters of a slug: file systems take 255 in a name, with what stands before and after it."""
 
 NOTHING = "–"
 """What a cell shows where there is no value."""
@@ -80,5 +84,6 @@ def time_taken(seconds: float | None) -> str:
 
 
 def slug(text: str) -> str:
-    """Safe as an anchor and as part of a file's name."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    """Safe as an anchor and as part of a file's name. A long one ends in a digest of the whole instead."""
+    safe = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 9].rstrip('-')}-{sha256_of(text)[:8]}"

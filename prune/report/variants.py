@@ -46,7 +46,19 @@ def _plain(value: Any) -> Any:
 def differing_keys(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     """The dotted keys whose value is not the same in all groups."""
     keys = sorted({key for group in groups for key in group})
-    return [key for key in keys if len({group_key({key: group.get(key)}) for group in groups}) > 1]
+    return [key for key in keys if not _all_same([group.get(key) for group in groups])]
+
+
+def _all_same(values: Sequence[Any]) -> bool:
+    first = values[0]
+    return all(value is first or _same(first, value) for value in values)
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether they count as one value (see `group_key`). Most are text or fractions; large sweeps compare millions of them."""
+    if type(first) is type(second) and isinstance(first, str | float):
+        return bool(first == second)
+    return group_key({"": first}) == group_key({"": second})
 
 
 def dataset_of(settings: Mapping[str, Any]) -> str:
@@ -60,17 +72,17 @@ def labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
 
     `refill`, or `refill · criterion=taylor, schedule.target=0.5`; a key of the method is written without `method.`.
     """
+    alike: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for group in groups:
+        alike.setdefault(str(group["method.name"]), {}).setdefault(dataset_of(group), []).append(group)
+    telling: dict[tuple[str, Any], list[str]] = {}
     result = []
     for group in groups:
-        method = str(group["method.name"])
-        same_method = [other for other in groups if other["method.name"] == method]
-        keys: set[str] = set()
-        for dataset in {dataset_of(other) for other in same_method}:
-            keys.update(_telling_keys(group, [other for other in same_method if dataset_of(other) == dataset]))
-        shown = [
-            f"{key.removeprefix('method.')}={_short(group.get(key, identity.ADDED_LATER.get(key)))}"
-            for key in sorted(keys, key=_method_first)
-        ]
+        method, family = str(group["method.name"]), group.get(FAMILY)
+        if (method, family) not in telling:
+            keys = {key for others in alike[method].values() for key in _telling_keys(family, others)}
+            telling[method, family] = sorted(keys, key=_method_first)
+        shown = [f"{key.removeprefix('method.')}={_short(_value(group, key))}" for key in telling[method, family]]
         result.append(" · ".join([method, ", ".join(shown)]) if shown else method)
     return result
 
@@ -80,12 +92,13 @@ def _value(group: Mapping[str, Any], key: str) -> Any:
     return group.get(key, identity.ADDED_LATER.get(key))
 
 
-def _telling_keys(group: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys that tell a group from others. Of another family of models the family says it: their sizes have other keys."""
+def _telling_keys(family: Any, others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that tell a group with a model of this family from others. Of another family that says it: its sizes have other
+    keys."""
     keys = differing_keys(others)
     if FAMILY not in keys:
         return keys
-    relatives = differing_keys([other for other in others if other.get(FAMILY) == group.get(FAMILY)])
+    relatives = differing_keys([other for other in others if other.get(FAMILY) == family])
     return [key for key in keys if key == FAMILY or key in relatives or not key.startswith("model.")]
 
 
@@ -111,14 +124,21 @@ def model_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
 
     `swin`, `vit · name=vit_tiny_patch16_224`, `vit · depth=3, embed_dim=48`.
     """
-    return [_model_name(group, [other for other in groups if other.get(FAMILY) == group.get(FAMILY)]) for group in groups]
+    relatives: dict[Any, list[Mapping[str, Any]]] = {}
+    for group in groups:
+        relatives.setdefault(group.get(FAMILY), []).append(group)
+    keys = {family: _of_model(members) for family, members in relatives.items()}
+    return [_model_name(group, keys[group.get(FAMILY)]) for group in groups]
 
 
-def _model_name(group: Mapping[str, Any], relatives: Sequence[Mapping[str, Any]]) -> str:
+def _of_model(relatives: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that tell the models of a family apart: the name alone, where it does."""
     keys = [key for key in differing_keys(relatives) if key.startswith("model.")]
     models = {group_key({key: other.get(key) for key in keys}) for other in relatives}
-    if len({other.get("model.name") for other in relatives}) == len(models) > 1:
-        keys = ["model.name"]
+    return ["model.name"] if len({other.get("model.name") for other in relatives}) == len(models) > 1 else keys
+
+
+def _model_name(group: Mapping[str, Any], keys: Sequence[str]) -> str:
     telling = ", ".join(f"{key.removeprefix('model.')}={_short(group.get(key))}" for key in keys)
     return " · ".join(filter(None, (str(group.get(FAMILY)), telling)))
 

@@ -117,7 +117,8 @@ def _take(config: RunConfig, part: MethodOptions, own: RunDirectory, structure: 
     """The run that `method.counts` means, and what its states kept, by the states of this run."""
     key, path = f"method.counts={part.counts}", Path(str(part.counts))
     if not path.is_dir():
-        raise UserError(f"{key} is not there; give a finished run's directory, or a sweep's folder.")
+        wrong = "no folder" if path.exists() else "not there"
+        raise UserError(f"{key} is {wrong}; give a finished run's directory, or a sweep's folder.")
     run = read_run(path) if is_run(path) else _only_one(key, path, config, own)
     if not run.done:
         problem = run.problems[0] if run.problems else f"{len(run.states)} of {run.planned_states} states"
@@ -130,8 +131,8 @@ def _take(config: RunConfig, part: MethodOptions, own: RunDirectory, structure: 
         )
     if _rates(ScheduleOptions.model_validate(run.config["schedule"])) == _rates(config.schedule):
         return run.directory.path, [line["groups"] for line in run.states]
-    states = config.with_method(part).budgets(structure)
-    return run.directory.path, [_state_like(key, run, state, budget) for state, budget in enumerate(states)]
+    states = enumerate(config.budgets(structure))
+    return run.directory.path, [_state_like(key, run, state, budget) for state, budget in states]
 
 
 def _only_one(key: str, folder: Path, config: RunConfig, own: RunDirectory) -> RunRecord:

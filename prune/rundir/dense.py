@@ -59,12 +59,16 @@ class DenseDirectory:
 
     @property
     def pending(self) -> Path:
-        """The rewind points that the run which trains it has kept for others so far."""
+        """The rewind points that the run which trains it has kept for others so far, each in a file `aside`."""
         return self.path / "pending.json"
 
     def rewind(self, point: str) -> Path:
         """A rewind point, named as `method.rewind` does."""
         return self.path / f"rewind-{rewind_name(point)}.safetensors"
+
+    def aside(self, name: str) -> Path:
+        """Where a file of this name lies until all is published: what is there already stays whole."""
+        return self.path / f"pending-{name}"
 
 
 @dataclass(frozen=True)

@@ -27,16 +27,19 @@ def keep_point(directory: DenseDirectory, run: str, point: str, tensors: Mapping
     Args:
         run: the run that passes it, to which it belongs until then.
     """
-    path, data = directory.rewind(point), dump_tensors(tensors)
-    write_atomically(path, lambda file: file.write(data))
-    write_json(directory.pending, {"run": run, "sha256": {**_pending(directory, run), path.name: sha256_of(data)}})
+    name, data = directory.rewind(point).name, dump_tensors(tensors)
+    directory.path.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
+    write_atomically(directory.aside(name), lambda file: file.write(data))
+    write_json(directory.pending, {"run": run, "sha256": {**_pending(directory, run), name: sha256_of(data)}})
 
 
 def _pending(directory: DenseDirectory, run: str) -> dict[str, str]:
     """Name → digest of the points that this run has kept so far."""
     content = read_json_object(directory.pending)
     files = content.get("sha256")
-    return dict(files) if content.get("run") == run and isinstance(files, dict) else {}
+    if content.get("run") != run or not isinstance(files, dict):
+        return {}
+    return {name: sha for name, sha in files.items() if Path(name).name == name}
 
 
 def publish(
@@ -68,31 +71,43 @@ def publish(
         OSError: if something cannot be written. Then there is nothing to adopt.
     """
     run = digests.directory
-    sources = {
+    own = {
         FINAL: run.state(0) / FINAL,
         BEST: run.state(0) / BEST,
         PREDICTIONS: run.predictions(0),
         **{path.name: run.checkpoints / path.name for path in map(directory.rewind, points)},
     }
-    kept = {name: sha for name, sha in _pending(directory, run.path.name).items() if digest(directory.path / name) == sha}
+    for_others = {name: sha for name, sha in _pending(directory, run.path.name).items() if digest(directory.aside(name)) == sha}
     made = DenseState(directory, run.path.name, prune.__version__, start, threads, facts, metrics, line, {})
+    kept: dict[str, str] = {}
     there = read_dense(directory)
     if isinstance(there, DenseState) and there.facts == facts and there.broken(()) is None:
-        if there.sha256[FINAL] != digests.of(sources[FINAL]):
+        if there.sha256[FINAL] != digests.of(own[FINAL]):
             log.info("%s holds other bits than this run's state 0 (other hardware?) and stays as it is", directory.path)
+            _forget_pending(directory)
             return None
-        kept |= {name: sha for name, sha in there.sha256.items() if digest(directory.path / name) == sha}
+        kept = {name: sha for name, sha in there.sha256.items() if digest(directory.path / name) == sha}
         made = there
+    directory.path.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
     directory.manifest.unlink(missing_ok=True)
-    for name, path in sources.items():
-        if kept.get(name) != digests.of(path):
-            kept[name] = _copy(path, directory.path / name, digests.of(path))
+    sources: dict[str, tuple[Path, str | None]] = {name: (directory.aside(name), sha) for name, sha in for_others.items()}
+    sources |= {name: (path, digests.of(path)) for name, path in own.items()}
+    for name, (path, sha) in sources.items():
+        if kept.get(name) != sha or sha is None:
+            kept[name] = _copy(path, directory.path / name, sha)
     made = replace(made, sha256=kept)
     content = {**asdict(made), "format": FORMAT, "fixed_by": directory.fixed_by}
     del content["directory"]
     write_json(directory.manifest, {**content, "checksum": manifest_checksum(content)})
-    directory.pending.unlink(missing_ok=True)
+    _forget_pending(directory)
     return made
+
+
+def _forget_pending(directory: DenseDirectory) -> None:
+    """Nobody waits to publish what lies aside: this run has done so, and earlier ones that held the lock are gone."""
+    directory.pending.unlink(missing_ok=True)
+    for path in directory.path.glob(directory.aside("*").name):
+        path.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path, sha256: str | None) -> str:

@@ -83,6 +83,13 @@ class RunRecord:
         return max(self.planned_epochs - len(self.metrics), 0)
 
     @property
+    def state_0_of(self) -> str:
+        """The run that trained its state 0: itself, unless it has taken over that of another run of its sweep."""
+        taken = self.status.get("dense")
+        trained_by = taken.get("run") if isinstance(taken, dict) else None
+        return trained_by if isinstance(trained_by, str) else self.id
+
+    @property
     def done(self) -> bool:
         """Whether it says so, and nothing speaks against it."""
         return self.status.get("status") == "done" and not self.problems

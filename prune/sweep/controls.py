@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from prune.base.errors import UserError
 from prune.base.registries import METHODS
+from prune.base.text import listed
 from prune.config.checks import cross_check
-from prune.config.schema import CONTROLS, RunConfig
+from prune.config.schema import SCRATCH, Control, RunConfig
 from prune.pruning.options import CommonOptions, MethodOptions, ScoredOptions
 from prune.rundir.reader import RunRecord, find_runs
 
@@ -57,14 +58,14 @@ def _of_run(run: RunRecord, launched: RunConfig) -> list[RunConfig]:
     except (UserError, ValidationError) as error:
         log.warning("%s has no controls: its configuration is not known here (%s)", run.id, str(error).splitlines()[0])
         return []
-    if not config.method.prunes or any(part.counts is not None for part in config.method.parts):
-        return []
+    pruning = [part for part in config.method.parts if part.prunes]
+    if all(part.name == SCRATCH for part in pruning) or any(part.counts is not None for part in pruning):
+        return []  # nothing is pruned, or it is a control itself
     if not run.done:
         log.warning("%s is not finished, so its controls are left out; the same command adds them once it is.", run.id)
         return []
-    place: dict[str, Any] = {"outputs": launched.outputs, "name": launched.name}
-    config = config.model_copy(update=place | {key: getattr(launched, key) for key in OF_THE_LAUNCH if hasattr(launched, key)})
-    methods = (_MAKE[kind](config.method, str(run.directory.path)) for kind in launched.controls or CONTROLS)
+    config = config.model_copy(update={key: getattr(launched, key) for key in ("outputs", "name", *OF_THE_LAUNCH)})
+    methods = (_MAKE[kind](config.method, str(run.directory.path)) for kind in launched.controls or get_args(Control))
     cells = [config.with_method(method) for method in methods if method is not None]
     for cell in cells:
         cross_check(cell)
@@ -72,9 +73,10 @@ def _of_run(run: RunRecord, launched: RunConfig) -> list[RunConfig]:
 
 
 def _random(method: CommonOptions, path: str) -> CommonOptions | None:
-    """The same with `criterion: random`; None where it is that already, or scores by itself."""
-    if not all(isinstance(part, ScoredOptions) for part in method.parts if part.prunes):
-        log.warning("%s scores units by itself, so it has no control with random ones", method.name)
+    """The same with `criterion: random`; None where it is that already, or a method has no criterion."""
+    own = [part.name for part in method.parts if part.prunes and not isinstance(part, ScoredOptions)]
+    if own:
+        log.warning("%s scores units by no criterion, so there is no control with random ones", listed(own))
         return None
     return _changed(method, path, criterion="random")
 
@@ -85,21 +87,21 @@ def _reinit(method: CommonOptions, path: str) -> CommonOptions | None:
 
 
 def _scratch(method: CommonOptions, path: str) -> CommonOptions:
-    last = method.parts[-1]
-    options: CommonOptions = METHODS.load("scratch").Options.model_validate(
-        {"name": "scratch", "targets": last.targets, "min_per_block": last.min_per_block, "counts": path}
-    )
+    """Small models of the same kinds of unit; the counts alone say how small."""
+    parts = [part.targets for part in method.parts if part.prunes]
+    targets = "all" if "all" in parts else list(dict.fromkeys(kind for kinds in parts for kind in kinds))
+    options: CommonOptions = METHODS.load(SCRATCH).Options.model_validate({"name": SCRATCH, "targets": targets, "counts": path})
     return options
 
 
 def _changed(method: CommonOptions, path: str, **keys: Any) -> CommonOptions | None:
-    """With `counts` and other values of some keys, in all parts that have them; None if they are so already."""
-    changes = [True for part in method.parts for key, value in keys.items() if getattr(part, key, value) != value]
+    """With `counts` and other values of some keys, in all parts that prune; None if they are so already."""
+    pruning = [part for part in method.parts if part.prunes]
 
     def change(part: MethodOptions) -> MethodOptions:
-        known = {key: value for key, value in keys.items() if key in type(part).model_fields}
-        return part.model_copy(update={**known, "counts": path}) if part.prunes else part
+        return part.model_copy(update={**keys, "counts": path}) if part.prunes else part
 
+    changes = any(getattr(part, key) != value for part in pruning for key, value in keys.items())
     return method.with_parts(change) if changes else None
 
 

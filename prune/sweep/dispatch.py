@@ -17,7 +17,7 @@ from prune.base.files import read_json, write_json
 from prune.config.schema import RunConfig
 from prune.engine.stop import ending_like_ctrl_c
 from prune.rundir.directory import RunDirectory
-from prune.rundir.lock import RunLock
+from prune.rundir.lock import RunLock, holder
 from prune.rundir.status import StatusFile
 from prune.sweep.backend import Backend
 from prune.sweep.estimate import Estimate
@@ -106,9 +106,13 @@ def _submit(cells: Sequence[PlannedCell], backend: Backend) -> list[Mark]:
 def _unmark(marks: Sequence[Mark]) -> None:
     """Nothing will start these runs: their directories become what they were."""
     for mark in marks:
+        if read_submission(mark.directory) is not None or holder(mark.directory.lock) is not None:
+            continue  # started before the rest was refused, or given to a job by another command meanwhile
         if not mark.existed:
             shutil.rmtree(mark.directory.path, ignore_errors=True)
-        elif mark.status is not None:
+        elif mark.status is None:
+            mark.directory.status.unlink(missing_ok=True)
+        else:
             write_json(mark.directory.status, mark.status)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune.config.schema import RunConfig
-from prune.sweep.hours import Speeds
+from prune.sweep.hours import Speeds, judged_by
 from prune.sweep.plan import PlannedCell, make_plan
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,9 @@ class Estimate:
     """
 
     def __init__(self, configs: Sequence[RunConfig], unknown: Sequence[RunConfig] | None = None):
-        self.configs, self.unknown = list(configs), list(configs if unknown is None else unknown)
+        self.configs = list(configs)
+        # Asked after each epoch: one of those that the same runs tell.
+        self.unknown = list({judged_by(config): config for config in (configs if unknown is None else unknown)}.values())
 
     @classmethod
     def after(cls, plan: Sequence[PlannedCell]) -> Estimate:

@@ -28,10 +28,14 @@ def fetch_first(configs: Iterable[RunConfig]) -> None:
     Raises:
         UserError: what could not be fetched, in that command's own words.
     """
-    wanted = {json.dumps(needs, sort_keys=True) for config in configs if (needs := _needs(config))}
+    wanted = {json.dumps(needs, sort_keys=True): needs for config in configs if (needs := _needs(config))}
     if not wanted:
         return
-    log.info("fetching what is missing of the data and weights, and decoding images that many jobs will share")
+    kinds = {kind for needs in wanted.values() for kind in needs}
+    if kinds & {"dataset", "weights"}:
+        log.info("fetching what is missing of the data and weights")
+    if "images" in kinds:
+        log.info("decoding images that many jobs will share, where that has not been done yet")
     environment = dict(os.environ)
     # The package may be importable only because launch.py lies beside it.
     here = str(Path(prune.__file__).resolve().parent.parent)

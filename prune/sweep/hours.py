@@ -18,7 +18,7 @@ from prune.config.schema import RunConfig
 from prune.rundir.identity import counted
 from prune.rundir.reader import RunRecord, read_run
 from prune.sweep.stems import Member, shares
-from prune.sweep.work import macs_per_epoch
+from prune.sweep.work import flops_of_image
 
 LOOKED_AT = 50
 """Runs of a data set that are read, the newest first: a folder may hold thousands."""
@@ -37,11 +37,11 @@ class Speed:
     """How fast a run was.
 
     Attributes:
-        seconds_per_mac: seconds of an epoch, per MAC of one image's forward pass.
+        seconds_per_flop: seconds of an epoch, per training FLOP of one image.
         source: which run it was, on what.
     """
 
-    seconds_per_mac: float
+    seconds_per_flop: float
     source: str
 
 
@@ -64,10 +64,9 @@ class Speeds:
         What will run on CUDA or through SLURM runs on a device that is not known here: then that of the newest run counts.
         A run that is still going on counts as far as it is.
         """
-        kind = _kind(config)
-        key = json.dumps([kind, config.hardware.model_dump(mode="json")], sort_keys=True)
+        key = judged_by(config)
         if key not in self._known:
-            self._known[key] = self._find(config.dataset.name, kind, _fits(config.hardware))
+            self._known[key] = self._find(config.dataset.name, _kind(config), _fits(config.hardware))
         return self._known[key]
 
     def _find(self, dataset: str, kind: dict[str, Any], fits: Callable[[str], bool]) -> Speed | None:
@@ -94,6 +93,11 @@ class Speeds:
                 yield found
 
 
+def judged_by(config: RunConfig) -> str:
+    """Equal for configurations that the same runs tell the speed of."""
+    return json.dumps([config.outputs, _kind(config), config.hardware.model_dump(mode="json")], sort_keys=True)
+
+
 def _begun(folder: Path) -> tuple[RunRecord, RunConfig] | None:
     """A run that has finished an epoch; None for one of another version, of a package that is not here, or being written."""
     try:
@@ -105,7 +109,7 @@ def _begun(folder: Path) -> tuple[RunRecord, RunConfig] | None:
 
 
 def _kind(config: RunConfig) -> dict[str, Any]:
-    """What the time of an epoch depends on, its MACs and the machine aside."""
+    """What the time of an epoch depends on, its FLOPs and the machine aside."""
     content = counted(config)
     optim = {key: content["optim"][key] for key in ("batch_size", "precision")}
     return {"dataset": content["dataset"], "model": content["model"], "optim": optim}
@@ -130,17 +134,17 @@ def _fits(hardware: HardwareConfig) -> Callable[[str], bool]:
 
 def _speed(run: RunRecord, config: RunConfig) -> Speed:
     """Over all of a run's epochs but the first (or that one, if it is the only one); much happens there for the first time."""
-    epochs = list(zip(run.metrics, macs_per_epoch(config), strict=False))
+    epochs = list(zip(run.metrics, flops_of_image(config), strict=False))
     epochs = epochs[1:] or epochs
-    seconds, macs = sum(line["seconds"] for line, _ in epochs), sum(macs for _, macs in epochs)
+    seconds, flops = sum(line["seconds"] for line, _ in epochs), sum(flops for _, flops in epochs)
     threads = run.status["starts"][-1].get("threads")
     on = f"{_device(run)}, {threads} thread{'s' * (threads != 1)}" if threads else str(_device(run))
-    return Speed(seconds / macs, f"{run.directory.path.parent.name}/{run.id} ({on})")
+    return Speed(seconds / flops, f"{run.directory.path.parent.name}/{run.id} ({on})")
 
 
 def hours(config: RunConfig, speed: Speed, epochs_done: int = 0) -> float:
     """Hours of the epochs after the first `epochs_done`, at the speed of an earlier run."""
-    return sum(macs_per_epoch(config)[epochs_done:]) * speed.seconds_per_mac / 3600
+    return sum(flops_of_image(config)[epochs_done:]) * speed.seconds_per_flop / 3600
 
 
 def hours_left(runs: list[RunRecord], speeds: Speeds) -> tuple[float, str] | None:

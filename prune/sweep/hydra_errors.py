@@ -44,7 +44,13 @@ def explain(error: Exception) -> str:
         if set(error.override) & SPECIAL:
             key, _, value = error.override.partition("=")
             return f"""{error.override} cannot be read; quote its value inside the shell's quotes, as in "{key}='{value}'"."""
+        if "=" not in error.override:
+            return f"{error.override} is not key=value."
         return f"{error.override} cannot be read ({lines[lines[0].startswith('Error parsing')]})."
+    several = re.match(r"Ambiguous value for argument '(?P<override>[^']+)'", text)
+    if several:
+        key, _, value = several["override"].partition("=")
+        return f"{key}={value} is more than one value; -m runs each of them, and brackets make a list: {key}=[{value}]."
     options = re.search(
         r"Could not find '(?P<choice>.+)'\s+Available options in '(?P<group>.+)':\n(?P<names>(?:\t.+\n)+)", text
     )
@@ -96,6 +102,7 @@ def _meant(key: str) -> str | None:
     if key in known:
         return one_of(group, owners(group, leaf) or _files_with(group, leaf))
     longer = sorted(name for name in known if name.startswith(f"{key}_"))
-    close = longer or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    groups = {name.partition(".")[0] for name in known}
+    close = longer or difflib.get_close_matches(key, known | groups, n=1, cutoff=0.75)
     same_leaf = sorted(name for name in known if name.endswith(f".{key}"))
     return f"did you mean {' or '.join(close or same_leaf)}?" if close or same_leaf else None

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 
 from prune.rundir.directory import RunDirectory
-from prune.rundir.reader import look, read_status
+from prune.rundir.reader import read_status
+from prune.rundir.watching import Looks
 from prune.sweep.backend import Backend
 from prune.sweep.rows import Row, counts, row_of, table_of
 from prune.sweep.slurm_queue import JobState
@@ -47,6 +48,7 @@ class Monitor:
         self._silent = False
         self._over_since: dict[Path, float] = {}
         self._said: dict[Path, tuple[str, int | None]] = {}
+        self._looks = Looks()
 
     def watch(self) -> None:
         """Show the table (on a terminal: live; else a line per change) and return when all runs have ended."""
@@ -125,7 +127,7 @@ class Monitor:
         waiting = None
         if job is not None and job.state == "PENDING":
             waiting = f"queued ({job.reason})" if job.reason else "queued"
-        return row_of(look(directory.path), waiting)
+        return row_of(self._looks.look(directory.path), waiting)
 
     def _say_changes(self) -> None:
         for row, directory in zip(self.rows(), self.directories, strict=True):

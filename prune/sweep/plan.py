@@ -136,11 +136,17 @@ def trainers_first(plan: Sequence[PlannedCell]) -> list[PlannedCell]:
 
 def in_turn(plan: Sequence[PlannedCell]) -> list[PlannedCell]:
     """In the order of the plan, but who trains a state 0 has the turn of the first of those that take it over."""
-    order = list(plan)
-    for trainer in (cell for cell in plan if cell.share.trained_by == cell.directory.path):
-        first = next(n for n, cell in enumerate(order) if cell.share.trained_by == trainer.directory.path)
-        order.insert(first, order.pop(order.index(trainer)))
-    return order
+    first: dict[Path, int] = {}
+    for number, cell in enumerate(plan):
+        if cell.share.trained_by is not None:
+            first.setdefault(cell.share.trained_by, number)
+
+    def turn(numbered: tuple[int, PlannedCell]) -> tuple[int, bool]:
+        number, cell = numbered
+        trains = cell.share.trained_by == cell.directory.path
+        return (first[cell.directory.path] if trains else number), not trains
+
+    return [cell for _, cell in sorted(enumerate(plan), key=turn)]
 
 
 def print_plan(plan: Sequence[PlannedCell], console: Console | None = None) -> None:
@@ -180,7 +186,8 @@ def _below(plan: Sequence[PlannedCell]) -> Iterator[str]:
     yield f"{len(plan)} run{'s' * (len(plan) != 1)}: {counts}. To compute: {', '.join(work)}."
     over = sum(cell.share.takes_over for cell in left)
     if over:
-        yield f"State 0 is trained once where runs have the same: {over} of these take it over and begin with state 1."
+        verbs = "takes it over and begins" if over == 1 else "take it over and begin"
+        yield f"State 0 is trained once where runs have the same: {over} of these {verbs} with state 1."
     for by in dict.fromkeys(cell.speed for cell in plan if cell.speed):
         yield f"Hours: {by}."
     if any(cell.hours is None for cell in plan):

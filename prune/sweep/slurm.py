@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prune.base.errors import UserError
 from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
+from prune.rundir.dense import DenseDirectory
 from prune.rundir.directory import RunDirectory
 from prune.sweep.cell_job import CellJob
 from prune.sweep.plan import PlannedCell
@@ -58,9 +59,11 @@ class SlurmBackend:
                 found = self._array(members, len(cells), after)
                 submitted += found
                 jobs += zip(found, members, strict=True)
-        except (FailedJobError, FailedSubmissionError, OSError) as error:
+        except BaseException as error:  # Ctrl-C too: no job stays that nobody knows of
             for job in submitted:
                 job.cancel(check=False)
+            if not isinstance(error, (FailedJobError, FailedSubmissionError, OSError)):
+                raise
             last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise UserError(f"hardware: sbatch refused the sweep ({last}).") from None
         for job, cell in zip(stems, trainers, strict=True):
@@ -152,21 +155,20 @@ def _by_job(cells: Sequence[PlannedCell], stems: Mapping[Path, Any]) -> dict[str
     Args:
         stems: directory of a run that was just submitted to train one → the job.
     """
+    others = [cell.share for cell in cells if cell.share.trained_by is not None and cell.share.trained_by not in stems]
+    earlier = _earlier_jobs({share.directory for share in others if share.directory is not None})
     groups: dict[str | None, list[PlannedCell]] = {}
     for cell in cells:
-        trainer = cell.share.trained_by
+        trainer, directory = cell.share.trained_by, cell.share.directory
         after = None
-        if trainer is not None:
-            after = str(stems[trainer].job_id) if trainer in stems else _earlier_job(cell)
+        if trainer is not None and directory is not None:
+            after = str(stems[trainer].job_id) if trainer in stems else earlier.get(directory.path)
         groups.setdefault(after, []).append(cell)
     return groups
 
 
-def _earlier_job(cell: PlannedCell) -> str | None:
-    """The job that an earlier command has submitted to train the state 0 that a cell takes over, if it is not over."""
-    directory = cell.share.directory
-    submission = None if directory is None else read_submission(directory)
-    if directory is None or submission is None:
-        return None
-    jobs = slurm_jobs([directory]) or {}
-    return None if jobs.get(directory.path, GONE).over else submission.job_id
+def _earlier_jobs(directories: Iterable[DenseDirectory]) -> dict[Path, str]:
+    """The jobs, not over yet, that earlier commands have submitted to train these shared states; SLURM is asked once."""
+    submissions = {directory: found for directory in directories if (found := read_submission(directory)) is not None}
+    jobs = slurm_jobs(submissions) or {}
+    return {at.path: found.job_id for at, found in submissions.items() if not jobs.get(at.path, GONE).over}

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from prune.base.errors import UserError
 from prune.base.text import literal, printable
-from prune.rundir.reader import RunRecord, Unreadable, folders_of, look, run_folders
+from prune.rundir.reader import RunRecord, Unreadable, folders_of, run_folders
+from prune.rundir.watching import Looks
 from prune.sweep.hours import Speeds, hours_left
 from prune.sweep.rows import Row, counts, row_of, table_of
 from prune.sweep.slurm_queue import JobState, in_words
@@ -40,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Show the table; 0 whatever the runs' fate."""
     if arguments.json and arguments.watch:
         raise UserError("--json and --watch do not go together; give one of them.")
-    runs = [look(folder) for folder in folders_of(arguments.sweep)]
+    looks = Looks()
+    runs = [looks.look(folder) for folder in folders_of(arguments.sweep)]
     if all(isinstance(run, Unreadable) for run in runs):
         raise UserError("; ".join(run.why for run in runs if isinstance(run, Unreadable)))
     if arguments.json:
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if all(row.over for row in rows):
                     return 0
                 time.sleep(WATCH_SECONDS)
-                runs = [look(folder) for folder in run_folders(arguments.sweep)]
+                runs = [looks.look(folder) for folder in run_folders(arguments.sweep)]
     except KeyboardInterrupt:
         return 0
 
@@ -87,4 +89,4 @@ def _row(run: RunRecord | Unreadable, jobs: Mapping[Path, JobState]) -> Row:
 
 def _view(rows: list[Row], sweep: Path) -> Group:
     problems = [Text(printable(f"{row.run}: {row.error}"), style="red") for row in rows if row.error]
-    return Group(table_of(rows, str(sweep)), Text(f"{len(rows)} runs: {counts(rows)}"), *problems)
+    return Group(table_of(rows, str(sweep)), Text(f"{len(rows)} run{'s' * (len(rows) != 1)}: {counts(rows)}"), *problems)

@@ -64,14 +64,12 @@ def shares(members: Sequence[Member]) -> list[Share]:
         assert directory is not None
         points = tuple(dict.fromkeys(point for n in numbers for point in members[n].config.method.rewind_points))
         there = read_dense(directory)
-        at_start = [n for n in numbers if members[n].in_state_0]
-        ready = [n for n in at_start if _holds(there, members[n].config)]
-        waiting = [n for n in at_start if n not in ready]
+        at_start = {n for n in numbers if members[n].in_state_0}
+        waiting = [n for n in numbers if n in at_start and not _holds(there, members[n].config)]
         # Whoever is at it goes on, else who has least to do.
         trainer = max(waiting, key=lambda n: (members[n].active, members[n].epochs_done), default=None)
         for n in numbers:
-            over = n in ready or (n in waiting and n != trainer)
-            found[n] = Share(directory, points, over)
+            found[n] = Share(directory, points, takes_over=n in at_start and n != trainer)
         if trainer is not None and len(waiting) > 1:
             for n in waiting:
                 found[n] = replace(found[n], trained_by=members[trainer].path)

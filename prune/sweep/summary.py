@@ -11,9 +11,11 @@ from rich.table import Table
 
 from prune.base.text import literal, printable, rounded
 from prune.report.variants import counted, labels, model_names
+from prune.rundir.computed import computed
 from prune.rundir.directory import RunDirectory
 from prune.rundir.reader import RunRecord, is_run, read_runs
 from prune.rundir.status import effective_status
+from prune.sweep.submission import log_of
 from prune.sweep.versions import about_versions, other_version
 
 LAST_LINES = 8
@@ -45,7 +47,8 @@ def print_summary(directories: Sequence[RunDirectory], console: Console | None =
     narrow = console.width < NARROW
     shown = [heading for heading in (*WORDS, *NUMBERS, "status") if not narrow or heading not in WIDE_ONLY]
     runs, unreadable = read_runs(directory.path for directory in directories if is_run(directory.path))
-    names = [literal(name).replace(" · ", "\n").replace(", ", "\n") for name in labels([counted(run.config) for run in runs])]
+    settings = [counted(run.config) for run in runs]
+    names = [literal(name).replace(" · ", "\n").replace(", ", "\n") for name in labels(settings)]
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
     for heading in shown:
         if heading in NUMBERS:
@@ -57,12 +60,17 @@ def print_summary(directories: Sequence[RunDirectory], console: Console | None =
         row = _row(run, name)
         table.add_row(*(row.get(heading, "–") for heading in shown))
     console.print(table)
+    found = computed(runs)
+    if found.taken_over:
+        over = f"{found.taken_over} of {len(runs)} runs took their state 0 over from another"
+        times = f"together they computed {found.seconds:.1f} seconds, each with its own {found.each_alone:.1f}"
+        console.print(f"{over}: {times}.", soft_wrap=True, highlight=False)
     for run_folder in unreadable:
         console.print(printable(run_folder.why), soft_wrap=True, highlight=False, markup=False)
     versions = about_versions({run.id: version for run in runs if (version := other_version(run))})
     if versions:
         console.print(versions, soft_wrap=True, highlight=False, markup=False)
-    if len(set(model_names([counted(run.config) for run in runs]))) > 1:
+    if len(set(model_names(settings))) > 1:
         _print_at_equal_size([run.directory.path for run in runs if run.states], console)
     for folder in sorted({str(directory.path.parent) for directory in directories}):
         console.print(f"Files: {literal(folder)}", soft_wrap=True, highlight=False)
@@ -88,8 +96,6 @@ def _print_at_equal_size(folders: Sequence[Path], console: Console) -> None:
 
 def print_failures(failed: Sequence[tuple[RunDirectory, str]], console: Console | None = None) -> None:
     """For each failed run, on stderr: what happened, the last lines of its log, and where the log is."""
-    from prune.sweep.submission import log_of
-
     console = console or Console(stderr=True)
     for directory, what in failed:
         console.print(

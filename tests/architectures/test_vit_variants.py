@@ -24,7 +24,6 @@ from prune.pruning.compact import compact
 from prune.pruning.keepset import KeepSet
 from prune.pruning.verify import verify
 from tests.architectures.vit_variants import SIZES, VARIANTS, architecture, random_kept, randomised
-from tests.conftest import Compose
 
 
 def optim_config(**keys: float) -> OptimConfig:
@@ -78,6 +77,43 @@ def test_compact_is_the_full_model_with_hooks_at_zero(variant: str, seed: int) -
             torch.testing.assert_close(found, kept_of(wanted[name], name, family, keep), rtol=1e-8, atol=1e-10)
 
 
+OPTIMISERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.02, momentum=0.9, weight_decay=1e-2),
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-2),
+}
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("variant", ["", *VARIANTS])
+def test_twenty_steps_agree(variant: str, optimiser: str) -> None:
+    """One block has no heads, another no neurons. Weights of silenced units decay by themselves; nothing reads them."""
+    family = architecture(variant)
+    keep, dense = random_kept(family, 0), KeepSet.dense(family.structure)
+    small, full = randomised(family), randomised(family)
+    compact(small, family, dense, keep)
+    hook_units_out(full, family, keep)
+    before = {name: tensor.clone() for name, tensor in small.state_dict().items()}
+    for model in (small, full):
+        train(model, family, OPTIMISERS[optimiser])
+    for name, found in small.state_dict().items():
+        # Float64: re-association alone, grown over twenty steps.
+        torch.testing.assert_close(found, kept_of(full.state_dict()[name], name, family, keep), rtol=1e-8, atol=1e-9)
+    assert max(float((found - before[name]).abs().max()) for name, found in small.state_dict().items() if found.numel()) > 1e-2
+
+
+def train(model: Any, family: ViT, make: Callable[[Any], torch.optim.Optimizer]) -> None:
+    """With the fast paths, as a run trains; a module with hooks stays as it is."""
+    optimizer, fast = make(model.train().parameters()), FastPaths(family.fast_paths(model, "cpu"))
+    draw = torch.Generator().manual_seed(2)
+    for _ in range(20):
+        images = torch.randn(4, 2, 8, 12, dtype=torch.float64, generator=draw)
+        labels = torch.randint(5, (4,), generator=draw)
+        optimizer.zero_grad()
+        with fast.installed():
+            compute_gradients(model, TrainingBatch(images, labels), optim_config())
+        optimizer.step()
+
+
 def kept_of(gradient: Tensor, name: str, family: ViT, keep: KeepSet) -> Tensor:
     """Index by index: the entries of the kept units of a dense tensor."""
     for group in family.structure.groups:
@@ -125,34 +161,8 @@ def test_one_classifier_trains_on_the_bits_of_its_own_loss() -> None:
 def test_only_what_a_fast_class_computes_is_of_one(variant: str) -> None:
     family = architecture(variant)
     pairs = dict(family.fast_paths(family.create(), "cpu"))
-    attentions = {
-        module.qk_norm if False else type(module.q_norm) is nn.Identity for module in pairs if type(module) is Attention
-    }
-    assert attentions == (set() if family.options.qk_norm else {True})
+    assert any(type(module) is Attention for module in pairs) == (not family.options.qk_norm)
     assert any(type(module) is Mlp for module in pairs) == (family.options.mlp_layer == "mlp")
-
-
-PRESETS = {
-    "deit_tiny": (192, 3, False),
-    "deit_small": (384, 6, False),
-    "deit_base": (768, 12, False),
-    "deit_small_distilled": (384, 6, True),
-    "deit3_small": (384, 6, False),
-}
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_are_timms_models(compose: Compose, preset: str) -> None:
-    dim, heads, distilled = PRESETS[preset]
-    config = compose("dataset=cifar10", f"model={preset}")
-    assert config.model.pretrained is True
-    family = config.architecture(10)
-    with torch.device("meta"):
-        model: Any = family.create()
-    check_model(family, model)
-    assert (model.embed_dim, model.blocks[0].attn.num_heads, len(model.blocks)) == (dim, heads, 12)
-    assert (family.classifier[1] in {name.partition("weight")[0] for name, _ in model.named_parameters()}) == distilled
-    assert (family.structure.units("heads"), family.structure.units("neurons")) == (12 * heads, 48 * dim)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,17 @@ def test_every_lost_tensor_is_listed(compose: Compose, source: dict[str, Tensor]
     assert all(f"blocks.7.mlp.{part}" in str(error.value) for part in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"))
 
 
+def test_a_file_that_has_more_than_the_model_is_refused(compose: Compose, source: dict[str, Tensor], tmp_path: Path) -> None:
+    """Layer scale that is dropped would make another function of the rest. Classifiers may be anyone's."""
+    scales = {f"blocks.{block}.ls{branch}.gamma": torch.ones(192) for block in range(12) for branch in (1, 2)}
+    save_file({**source, **scales}, tmp_path / "more.safetensors")
+    with pytest.raises(UserError, match=r"model\.pretrained: .*more\.safetensors does not fit the model: it has") as error:
+        build(compose(*TINY, f"model.pretrained={tmp_path / 'more.safetensors'}"))
+    assert str(error.value).endswith("it has blocks.0.ls1, blocks.0.ls2, blocks.1.ls1 and 21 more, which the model has not.")
+    save_file({**source, "head_dist.weight": torch.ones(1000, 192)}, tmp_path / "classifier.safetensors")
+    build(compose(*TINY, f"model.pretrained={tmp_path / 'classifier.safetensors'}"))
+
+
 def test_a_tensor_of_the_wrong_shape_is_named(compose: Compose, source: dict[str, Tensor], tmp_path: Path) -> None:
     changed = {**source, "blocks.5.mlp.fc1.weight": torch.zeros(700, 192)}
     save_file(changed, tmp_path / "odd.safetensors")
@@ -154,7 +165,7 @@ def test_files_that_cannot_be_read_are_refused(compose: Compose, tmp_path: Path)
     torch.save({"model": [1, 2, 3]}, tmp_path / "list.pth")
     for name, reason in {
         "absent.pth": "does not exist",
-        "code.pth": "cannot be read",
+        "code.pth": r"cannot be read: it holds no tensors, or more than tensors\.$",
         "cut.safetensors": "cannot be read",
         "list.pth": "holds no dictionary of tensors",
     }.items():

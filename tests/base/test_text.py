@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prune.base.text import dataset_label, duration, flatten, ranges, rounded
+from prune.base.text import dataset_label, duration, flatten, listed, ranges, rounded
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (245.4, "4:05"), (3723, "1:02:03")])
@@ -17,6 +17,10 @@ def test_ranges() -> None:
     assert ranges([4]) == "4"
     assert ranges([3, 1, 2, 7, 14, 15]) == "1–3, 7, 14–15"
     assert ranges([0, 1, 2, 5, 7, 8], "-", ",") == "0-2,5,7-8"
+
+
+def test_words_are_listed_as_in_a_sentence() -> None:
+    assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
 
 
 def test_nested_sections_become_dotted_keys() -> None:

@@ -51,7 +51,7 @@ TABLE = [
     ("model=vit_micro model.pretrained={swin}", "model.pretrained"),
     ("model=swin_micro model.pretrained={vit}", "but a plain ViT's blocks.0.attn.qkv.weight"),
     ("model=swin_micro model.pretrained={mamba}", "they have no layers.0.blocks.0.attn.relative_position_bias_table"),
-    ("model=mamba_micro model.pretrained={vit}", "tensors that the model has not: blocks.0.attn.proj.bias"),
+    ("model=mamba_micro model.pretrained={vit}", "it has blocks, cls_token, fc_norm, which the model has not"),
     ("model=vit_micro model.pretrained=true", "model.name=custom has no pretrained weights"),
     ("model=swin_micro model.pretrained=true", "model.name=custom has no pretrained weights"),
     ("model=mamba_micro model.pretrained=true", "model.pretrained=true: timm has no weights of mamba"),
@@ -69,7 +69,12 @@ TABLE = [
     # sizes that contradict each other
     ("model=swin_micro model.num_heads=[4]", "model.num_heads=[4] and model.depths=[2, 2] must name as many stages"),
     ("model=swin_micro model.num_heads=[3,8]", "the 32 channels of stage 0"),
-    ("model=mamba_micro model.expand=0", "model.expand=0 must be a whole number of at least 1"),
+    ("model=mamba_micro model.expand=0", "model.expand=0 must be a whole number from 1 to 1024"),
+    ("model=mamba_micro model.depth=100000", "model.depth=100000 must be a whole number from 1 to 1000"),
+    ("model=swin_micro model.depths=[2,100000]", "a whole number from 1 to 1000"),
+    ("model=vit_micro model.mlp_ratio=0.01", "model.mlp_ratio=0.01 of model.embed_dim=48 gives no neuron"),
+    ("model=swin_micro model.mlp_ratio=0.01", "model.mlp_ratio=0.01 of model.embed_dim=32 gives no neuron"),
+    ("model=mamba_micro model.mlp_ratio=0.01", "model.mlp_ratio=0.01 of model.embed_dim=48 gives no neuron"),
 ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from prune.architectures.build import build_model
 from prune.sweep.entry import run_single
 from prune.sweep.hydra_errors import in_one_sentence
 from tests.conftest import CONF, TINY_RUN, compose_config
+from tests.report.sweep import configuration, state_line, write_run
 
 ROOT = CONF.parent
 PHASES = "method=phases method.phases="
@@ -75,7 +78,15 @@ TABLE = [
     ("method.pools=joint method.scope=layer", "it needs method.scope=global"),
     ("method.scope=sensitivity method.block_rates=[1,2]", "so method.block_rates must be null"),
     ("method.block_rates=[1,2,3]", "method.block_rates has 3 rates and the model has 2 blocks"),
+    ("method.block_rates=[1]", "method.block_rates has 1 rates and the model has 2 blocks; give one for each"),
+    ("method.block_rates={{heads:[1,1]}}", "method.block_rates has no rates for neurons; give a list for each kind"),
+    ("method.block_rates={{heads:[1],neurons:[1,1]}}", "method.block_rates has 1 rates for heads, which 2 blocks have"),
+    ("method.block_rates=[0,1] schedule.target=0.9", "method.block_rates lets at most 3 of 8 heads go (a block of rate 0"),
     ("schedule.measure=macs schedule.target=0.99", "but the most that can go with method.targets=all is"),
+    ("schedule.measure=parameters schedule.target=0.99", "lower schedule.target to 0."),
+    ("schedule.measure=macs schedule.rates=[0,0.5,0.99]", "lower schedule.rates to 0."),
+    ("schedule.measure=macs schedule.targets={{heads:0.5}}", "so schedule.targets must be null"),
+    ("schedule.epochs_last=0", "schedule.epochs_last=0 must be a whole number of at least 1 or null"),
     # recipes
     ("recipe.mix.mixup=-0.1", "recipe.mix.mixup=-0.1 must be a number from 0 to 100"),
     ("recipe.mix.prob=2", "recipe.mix.prob=2 must be a number from 0 to 1"),
@@ -98,7 +109,13 @@ TABLE = [
     (PHASES + "[{{from_state:1,method:{{name:rsst,rampp:1}}}}]", "(did you mean method.ramp?)"),
     (PHASES + "[{{from_state:1}}]", "must be a list of phases, each {from_state: S, method: {name: …"),
     ("method=phases method.rewind=init", "method.rewind is not a key of this configuration (it is one of method=dense"),
+    ("method.counts={file}", "file is no folder; give a finished run's directory, or a sweep's folder"),
     ("method.counts={missing}", "missing is not there; give a finished run's directory, or a sweep's folder"),
+    ("method.counts={empty}", "empty holds no runs"),
+    ("method.counts={unfinished}", "is not finished (2 of 3 states); finish it first"),
+    ("method.counts={wide}", "is of another architecture; it has 3 units in blocks.0.attn, 192 units"),
+    ("method.counts={several}", "several holds 2 runs with this dataset, model, seed and schedule; give one of them: digits-"),
+    ("method.counts={several} seed=1", "several holds no run with this dataset, model, seed and schedule that prunes"),
     ("method=dense +method.counts={missing}", "method.counts says how many units each group keeps, and dense keeps all"),
     ("method.counts=", "method.counts='' must be text or null"),
     ("method=scratch method.rewind=init", "method.rewind=init must be reinit"),
@@ -124,6 +141,8 @@ TABLE = [
     ("~model.family", "model.family is missing; choose one of"),
     ("dataset=image_folder", "dataset.root is missing; give dataset.root=VALUE"),
     ("optim.lr=[", "optim.lr=[ cannot be read"),
+    ("plan", "plan is not key=value"),
+    ("metod=rsst", "metod is not a key of this configuration (did you mean method?)"),
     ("method=rsst method.penalty.schedule=x^2", """as in "method.penalty.schedule='x^2'\""""),
     ("schedule.target=0.5]", "schedule.target=0.5] cannot be read"),
     # optimiser
@@ -152,10 +171,13 @@ TABLE = [
     ("dataset.image_size=[8]", "dataset.image_size=[8] must be pixels, or [height, width]"),
     ("dataset.channels=3", "dataset.channels=3 but the images have 1"),
     (f"{FOLDER} dataset.root={{missing}}", "missing does not exist"),
+    (f"{FOLDER} dataset.root={{file}}", "file is not a folder"),
     (f"{FOLDER} dataset.root={{empty}}", "has no train/ folder"),
     (f"{FOLDER} dataset.root={{no_images}}", "holds no images"),
     (f"{FOLDER} dataset.root={{broken_image}}", "bee/1.jpg cannot be decoded"),
     (f"{FOLDER} dataset.root={{images}} dataset.channels=2", "dataset.channels=2 must be one of 1, 3"),
+    (f"{FOLDER} dataset.root={{images}} dataset.resident=true dataset.augment.crop_scale=0.5", "set crop_scale to 1, or"),
+    (f"{FOLDER} dataset.root={{images}} dataset.resident=yes_please", "dataset.resident=yes_please must be"),
     (f"{FOLDER} dataset.root={{images}} optim.batch_size=100", "optim.batch_size=100 is larger than the training split"),
     # this machine
     ("hardware.device=gpu", "hardware.device=gpu must be auto, cpu, cuda or cuda:N"),
@@ -213,7 +235,22 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_file(tensors, found["fitting"])
     save_file({name: tensor for name, tensor in tensors.items() if name != "blocks.0.attn.qkv.bias"}, found["lacking"])
     found["broken_weights"].write_bytes(found["lacking"].read_bytes()[:50])
-    return found
+    return found | runs_to_count(base)
+
+
+def runs_to_count(base: Path) -> dict[str, Path]:
+    """Runs of which no other can take its counts."""
+
+    def written(name: str, content: dict[str, Any], states: int = 3) -> Path:
+        lines = [state_line(content, state, 80.0) for state in range(states)]
+        return write_run(base / name, content, lines, status={} if states == 3 else {"status": "preempted"})
+
+    tiny = compose_config(base / "outputs", *TINY_RUN)
+    ours = [method.model_dump(mode="json") for method in (tiny, compose_config(base / "outputs", *TINY_RUN, "method=rsst"))]
+    for content in ours:
+        written("several", content)
+    unfinished, wide = written("unfinished", ours[0], states=2), written("wide", configuration())
+    return {"several": base / "several", "unfinished": unfinished, "wide": wide}
 
 
 def launch(*overrides: str) -> int:
@@ -250,6 +287,16 @@ def test_one_sentence_before_any_training(
     check_untrained(tmp_path)
 
 
+def test_an_extra_that_is_not_installed_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "torch_pruning" else plain(name, *more))
+    assert launch(*TINY_RUN, f"outputs={tmp_path}", "method.criterion=tp_taylor") == 1
+    check_sentence(capsys.readouterr().err, "method.criterion=tp_taylor needs torch-pruning; install it with: pip install")
+    check_untrained(tmp_path)
+
+
 def test_a_pretrained_file_can_be_put_right_but_not_changed_under_a_run(
     places: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +326,7 @@ def test_the_run_that_the_table_spoils_is_fine(tmp_path: Path) -> None:
         ("schedule.targt=0.5", "error: schedule.targt is not a key of this configuration (did you mean schedule.target?)."),
         ("-m +optim.learning=1,2", "error: +optim.learning=1: optim.learning is not a key of this configuration ("),
         ("-m schedule.target=0.5,1.5", "error: schedule.target=1.5: schedule.target=1.5 must be a number above 0 and below 1."),
+        ("seed=0,1", "error: seed=0,1 is more than one value; -m runs each of them, and brackets make a list: seed=[0,1]."),
         ("-m method=refill,rest", "error: method=rest must be one of dense, phases, refill, rsst, scratch."),
         ("outputs={file}/runs", "cannot be written"),
         ("optim.batch_size=5000", "optim.batch_size=5000 is larger than the training split, which has 1203 images."),

@@ -32,23 +32,44 @@ LISTS = ("_foreach_", "_fused_")
 """Operations on lists of tensors, whose devices fake tensors do not compare."""
 
 
+BY_INDEX = ("scatter", "index_put", "index_copy", "index_add", "index_fill", "put_", "bincount", "histc", "nonzero", "masked_")
+"""Operations for which a GPU has no deterministic kernel, or one that sorts, waits for the host or is sent numbers by it: what
+happens within a kernel, fake tensors do not show."""
+
+
 class Traffic(TorchDispatchMode):
-    """Counts the copies between the host and the device, and the operations."""
+    """Counts the copies between the host and the device, and the operations; notes those that go by index."""
 
     def __init__(self) -> None:
         super().__init__()
         self.up = self.down = self.operations = 0
+        self.by_index: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.__name__.startswith(LISTS) and len({tensor.device for tensor in _tensors(args)}) > 1:
             raise RuntimeError(f"{func}: Expected all tensors to be on the same device")
         result = func(*args, **(kwargs or {}))
         self.operations += 1
+        if func.__name__.startswith(BY_INDEX) and not _fills_by_mask(func, args) and not _adds_in_one_row(func, args):
+            self.by_index.add(func.__name__)
         if func in COPIES:
             source = args[1] if func is torch.ops.aten.copy_.default else args[0]
             self.up += source.device.type == "cpu" and result.device.type == "cuda"
             self.down += source.device.type == "cuda" and result.device.type == "cpu"
         return result
+
+
+def _fills_by_mask(func: Any, args: Any) -> bool:
+    """Whether it sets to one number what a mask selects: one plain kernel, also where it is written as an assignment."""
+    if func.__name__.startswith("masked_fill"):
+        return True
+    assigned = func.__name__.startswith("index_put") and args[2].dim() == 0
+    return assigned and all(index.dtype == torch.bool for index in args[1])
+
+
+def _adds_in_one_row(func: Any, args: Any) -> bool:
+    """Whether it adds integers to places of one row: that deterministic kernel sorts, but neither waits nor is sent any."""
+    return func.__name__.startswith("scatter_add") and args[0].dim() == 1 and not args[0].is_floating_point()
 
 
 def _tensors(arguments: Any) -> list[Tensor]:

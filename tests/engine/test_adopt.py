@@ -11,13 +11,14 @@ from prune import load
 from prune.base.files import read_json, read_jsonl
 from prune.engine.cell import Task, run_cell
 from prune.engine.finetune import finetune
+from prune.engine.run import Run
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import run_directory
 from prune.rundir.reader import is_finished, read_run
 from tests.conftest import TINY_RUN, Compose
 from tests.engine.durability import differences
 from tests.engine.runs import RunTiny, finished, stop_at
-from tests.faults.resume import apart
+from tests.faults.resume import Said, apart
 from tests.faults.sweeps import in_a_child
 
 POINTS = ("init", "epoch:0", "epoch:1")
@@ -98,6 +99,32 @@ def test_it_is_exported_and_finetuned_as_any_other(run_tiny: RunTiny) -> None:
     assert sum(p.numel() for p in load(directory.state(0)).parameters()) == read_jsonl(directory.states)[0]["parameters"]
     found = finetune(load(directory.state(0)), directory.path, epochs=1)
     assert found.test_accuracy_best > 0
+
+
+@pytest.mark.parametrize("damage", ["removed", "changed"])
+def test_what_is_gone_by_the_time_it_is_taken_is_trained(
+    compose_tiny: Compose, whole: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """Between finding a state 0 and taking it lies the loading of the data; the folder may be removed at any time."""
+    finished(run_cell(compose_tiny("method=refill")))
+    take_over = Run.take_over
+
+    def late(run: Run) -> None:
+        assert run.job.sharing.found is not None
+        place = run.job.sharing.found.directory.path
+        if damage == "removed":
+            shutil.rmtree(place)
+        else:
+            (place / "best.safetensors").write_bytes(b"other")
+        take_over(run)
+
+    with monkeypatch.context() as patch, Said() as said:
+        patch.setattr(Run, "take_over", late)
+        directory = finished(run_cell(compose_tiny("method=rsst")))
+    assert said.names("this run trains its own state 0")
+    assert differences(whole, directory.path) == []
+    assert origin(directory) is None
+    assert origin(finished(run_cell(compose_tiny("method=dense")))) == directory.path.name
 
 
 def test_a_kill_before_state_0_was_saved_loses_nothing(compose_tiny: Compose, whole: Path) -> None:

@@ -46,7 +46,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
 CHOICES = {
     "family": tuple(FAMILIES),
     "method.criterion": ("magnitude", "group_magnitude", "remaining", "remaining_count", "taylor", "activation", "random"),
-    "method.scope": ("global", "layer"),
+    "method.scope": ("global", "layer", "sensitivity"),
     "method.pools": ("separate", "joint"),
     "method": ("refill", "rsst"),
     "method.rewind": ("none", "init", "reinit", "epoch:0"),
@@ -73,7 +73,7 @@ def allowed(values: dict[str, str]) -> bool:
     if values["method.pools"] == "separate":
         return True
     alike = values["method.criterion"] != "activation" and values.get("targets", "all") == "all"
-    return alike and values["method.scope"] == "global"
+    return alike and values["method.scope"] != "layer"
 
 
 def pairwise(every: list[Row]) -> Iterator[Row]:
@@ -106,6 +106,8 @@ def check(compose: Compose, row: Row) -> None:
     assert last["kept"] == structure.by_kind(last["groups"])
     if values["method.pools"] == "separate":
         assert last["kept"] == {kind: round(0.3 * n) if kind in targets else n for kind, n in dense.items()}
+    elif values["method.scope"] == "sensitivity":  # as many units of all kinds together
+        assert sum(last["kept"].values()) == sum(round(0.3 * n) for n in dense.values())
     else:  # as large as 30 % of each kind would be, to within a unit and what floors hold
         most = structure.fixed_parameters + 0.3 * (structure.parameters() - structure.fixed_parameters)
         assert last["parameters"] <= most + max(group.parameters for group in structure.groups) + structure.parameters() // 20

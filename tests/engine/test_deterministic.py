@@ -83,8 +83,10 @@ def test_other_errors_and_warnings_pass() -> None:
 def test_what_torch_says_of_attention_and_cublas_is_told_as_well(said: str, named: str) -> None:
     told: list[str] = []
     with telling(told.append):
+        assert torch.is_warn_always_enabled()  # of attention torch says it once a process
         warnings.warn(said, stacklevel=1)
         warnings.warn(said, stacklevel=1)
+    assert not torch.is_warn_always_enabled()
     assert len(told) == 1
     assert named in told[0]
 

@@ -89,6 +89,7 @@ def train(compose: Compose, folder: Path, family: str, *overrides: str) -> None:
     for before, after in pairwise(seen):
         assert after[:2] == before[:2]
         assert after[2] - before[2] > 100  # a step was taken
+    assert traffic.by_index == set()
     assert dtypes == {torch.bfloat16 if config.optim.precision == "bf16" else torch.float32}
     assert (evaluation.up, evaluation.down) == (1, 1)
 
@@ -110,6 +111,19 @@ def test_a_list_with_a_tensor_on_the_wrong_device_raises() -> None:
 def test_reading_a_value_raises(read: object) -> None:
     with fake_gpu(), pytest.raises(DataDependentOutputException):
         read(torch.ones((), device=GPU))  # type: ignore[operator]
+
+
+def test_what_goes_by_index_is_noted() -> None:
+    with fake_gpu(), Traffic() as traffic:
+        numbers, places = torch.ones(2, 3, device=GPU), torch.ones(2, 3, dtype=torch.int64, device=GPU)
+        numbers[numbers > 0] = 0.0
+        numbers.masked_fill_(places > 0, 1)
+        places[0].scatter_add_(0, places[0], places[1])
+        assert traffic.by_index == set()
+        numbers.scatter_add_(1, places, numbers)
+        numbers.index_copy_(0, places[0, :2], numbers)
+        numbers[places[0]] = 1.0
+    assert traffic.by_index == {"scatter_add_.default", "index_copy_.default", "index_put_.default"}
 
 
 def test_copies_are_counted_both_ways() -> None:

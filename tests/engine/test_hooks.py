@@ -14,11 +14,13 @@ from prune.base.errors import UserError
 from prune.base.files import read_jsonl
 from prune.base.registries import METHODS
 from prune.engine.cell import run_cell
+from prune.engine.memory import unpack
 from prune.engine.method import Method
 from prune.engine.record import Record
 from prune.methods.refill import Refill
 from prune.pruning.options import MethodOptions, ScoredOptions
 from prune.pruning.slices import by_unit
+from prune.rundir.checkpoint import read_run_memory
 from tests.conftest import Compose
 from tests.engine.runs import RunTiny, equal, final, finished, stop_at
 
@@ -73,6 +75,20 @@ class Moving(Method):
         state.remove(keep)
 
 
+class BetweenSteps(Method):
+    """Removes in the middle of an epoch."""
+
+    Options = ScoredOptions
+
+    def prune(self, state: Any) -> None:
+        state.mark(state.choose(state.score()))
+
+    def after_step(self, state: Any, step: int) -> None:
+        if step == 2 and state.marked is not None:
+            state.remove(state.marked)
+            state.run_memory["removed"] = {name: tensor.clone() for name, tensor in state.tensors().items()}
+
+
 class ShrinkingHead(Method):
     """Adds ½·c·Σw² of the classifier to the loss."""
 
@@ -120,6 +136,18 @@ def test_hooks_run_in_every_state_and_memories_live_as_long_as_they_should(
         assert Counting.calls["end_epoch", state] == 2
     assert [line["steps_of_state"] for line in lines] == [steps, steps, steps]
     assert [line["steps_of_run"] for line in lines] == [steps, 2 * steps, 3 * steps]
+
+
+def test_what_is_left_trains_on_when_units_go_between_two_steps(compose_tiny: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, BetweenSteps)
+    run = finished(run_cell(compose_tiny("method=refill", "method.name=mine", "~method.fillback_rate", "schedule.states=2")))
+    removed = unpack(read_run_memory(run, 1), torch.device("cpu"))["removed"]
+    trained = final(run, 1)
+    assert removed.keys() == trained.keys()
+    assert all(not torch.equal(removed[name], trained[name]) for name in trained if name.endswith("weight"))
+    dense, compact = (line["macs"] for line in read_jsonl(run.states))
+    steps = 2 * (1203 // 128)
+    assert read_jsonl(run.states)[1]["training_flops"] == 6 * 128 * ((steps + 3) * dense + (steps - 3) * compact)
 
 
 @pytest.mark.parametrize("left", ["everything", "complete states"])

@@ -25,7 +25,7 @@ def drawn(seed: int, *size: int) -> Tensor:
 def teacher(kind: str, temperature: float = 1.0, weight: float = 0.3) -> Teacher:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     options = DistillationOptions(teacher="state0", kind=kind, temperature=temperature, weight=weight)  # type: ignore[arg-type]
-    return Teacher(model, options, (COLOURS, COLOURS), CPU)
+    return Teacher(model, options, (COLOURS, COLOURS), CPU, 48)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -81,13 +81,13 @@ def test_a_teacher_of_other_colours_is_given_its_own() -> None:
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in colours)
         return (pixels - mean) / std
 
-    found = Teacher(model, options, (others, COLOURS), CPU).answer(normalised(COLOURS))
+    found = Teacher(model, options, (others, COLOURS), CPU, 48).answer(normalised(COLOURS))
     torch.testing.assert_close(found, model(normalised(others)), rtol=1e-5, atol=1e-5)
 
 
 def test_a_teacher_is_in_evaluation_mode_and_learns_nothing() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 4)).train()
-    taught = Teacher(model, DistillationOptions(teacher="state0"), (COLOURS, COLOURS), CPU)
+    taught = Teacher(model, DistillationOptions(teacher="state0"), (COLOURS, COLOURS), CPU, 48)
     images = drawn(1, 5, 3, 2, 2)
     assert torch.equal(taught.answer(images), taught.answer(images)) and not taught.answer(images).requires_grad
     student = drawn(2, 5, 4).requires_grad_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -272,3 +273,34 @@ def test_pretrained_weights_that_have_changed_make_another_state_0(compose_tiny:
     third = finished(run_cell(compose_tiny("method=rsst", f"model.pretrained={weights}")))
     assert origin(third) == outcome.directory.path.name
     assert read_json(third.weights) == read_json(outcome.directory.weights)
+
+
+def test_a_teacher_that_has_changed_makes_another_state_0(run_tiny: RunTiny, tmp_path: Path) -> None:
+    teachers = [finished(run_tiny("method=dense", "schedule.states=2", f"seed={seed}")).state(0) for seed in (1, 2)]
+    given = tmp_path / "teacher"
+    taught = ("schedule.states=2", f"recipe.distillation.teacher={given}")
+    shutil.copytree(teachers[0], given)
+    assert origin(finished(run_tiny("method=refill", *taught))) is None
+    shutil.rmtree(given)
+    shutil.copytree(teachers[1], given)
+    outcome = said(lambda: run_tiny("method=rsst", *taught), "when recipe.distillation.teacher held other weights")
+    assert origin(finished(outcome)) is None
+    assert origin(finished(run_tiny("method=dense", *taught))) == outcome.directory.path.name
+
+
+def test_a_folder_that_is_removed_while_it_is_trained_is_made_again(
+    compose_tiny: Compose, place: DenseDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins = Watcher.epoch_begins
+
+    def epoch_begins(self: Watcher, state: Any, epoch: int) -> None:
+        if (state.index, epoch) == (0, 1):
+            shutil.rmtree(place.path)
+            self.job.sharing.beat()
+        begins(self, state, epoch)
+
+    monkeypatch.setattr(Watcher, "epoch_begins", epoch_begins)
+    first = finished(run_cell(compose_tiny("method=refill"), Task(("epoch:1",))))
+    monkeypatch.undo()
+    assert not place.lock.exists()
+    assert origin(finished(run_cell(compose_tiny("method=dense", "method.rewind=epoch:1")))) == first.path.name

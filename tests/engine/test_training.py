@@ -78,7 +78,8 @@ def test_the_plan_counts_what_training_counts(run_tiny: RunTiny, compose_tiny: C
     from prune.sweep.work import flops_left
 
     soft = ("method=rsst", "method.ramp=0.55"), ("method=rsst", "method.ramp=1")
-    for overrides in (("method=refill",), *soft, ("method=dense",)):
+    taught = ("method=refill", "recipe.distillation.teacher=state0")
+    for overrides in (("method=refill",), *soft, ("method=dense",), taught):
         directory = finished(run_tiny(*overrides))
         assert read_jsonl(directory.states)[-1]["training_flops"] == flops_left(compose_tiny(*overrides))
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
 import prune
+from prune.cli import main
 from prune.data.digits import Digits, DigitsOptions
 from prune.engine.cell import Outcome
 from prune.export.onnx_file import RawImages
@@ -94,3 +98,20 @@ def test_the_loaded_model_is_the_runs(
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == len(labels) + 1
     assert printed[-1] == f"accuracy: {line['test_accuracy_best']:.2f} % of {len(labels)} images"
+
+
+def test_a_run_that_took_its_state_0_over_is_exported_as_any_other(run_tiny: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Its dense model too: the file gives the accuracy that the line says, which another run has measured."""
+    run_tiny("method=dense", "schedule.states=2")
+    run = run_tiny("method=refill", "schedule.states=2").directory
+    assert read_run(run.path).state_0_of != run.path.name
+    shutil.rmtree(run.path.parent / ".dense")
+    images, labels = _test_split(run)
+    for state, line in enumerate(read_run(run.path).states):
+        out = tmp_path / f"{state}.onnx"
+        assert main(["export", str(run.state(state)), "--onnx", "--out", str(out)]) == 0
+        about = {entry.key: entry.value for entry in onnx.load(out).metadata_props}
+        assert (about["run"], about["state"]) == (run.path.name, str(state))
+        session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+        (logits,) = session.run(None, {"images": (images.float() / 255).numpy()})
+        assert 100 * (logits.argmax(1) == labels.numpy()).mean() == pytest.approx(line["test_accuracy_best"])

@@ -13,7 +13,9 @@ from prune.base.registries import METHODS
 from prune.engine.cell import run_cell
 from prune.engine.method import Method
 from prune.methods.phases import Phases
+from prune.pruning.keepset import KeepSet
 from prune.pruning.options import MethodOptions
+from prune.pruning.ranking import choose
 from prune.rundir.checkpoint import read_tensors
 from prune.rundir.identity import run_id
 from tests.conftest import TINY_RUN, Compose
@@ -101,6 +103,61 @@ def test_a_unit_that_is_gone_stays_gone(compose_tiny: Compose) -> None:
         {"heads": 5, "neurons": 53},
     ]
     assert [budget.rates["neurons"] for budget in config.budgets()] == pytest.approx([0, 0.175, 0.175, 0.175, 0.7])
+
+
+HEADS, NEURONS = "{name: refill, targets: [heads]}", "{name: refill, targets: [neurons]}"
+
+
+@pytest.mark.parametrize("measure", ["parameters", "macs"])
+def test_under_a_budget_of_size_a_phase_prunes_its_own_kinds_alone(compose_tiny: Compose, measure: str) -> None:
+    """Heads in state 1, neurons in state 2: the heads that are left by then stay, whatever size is to be saved."""
+    config = compose_tiny(*phases(HEADS, NEURONS), f"schedule.measure={measure}", "schedule.rates=[0,0.2,0.35]")
+    structure, planned = config.architecture().structure, config.budgets()
+    assert [budget.pruned for budget in planned] == [(), ("heads",), ("neurons",)]
+    alive, kept = KeepSet.dense(structure), []
+    for budget in planned[1:]:
+        scores = {name: torch.arange(len(units), dtype=torch.float32) for name, units in alive.items()}
+        alive = choose(scores, alive, structure, budget)
+        kept.append(structure.by_kind(alive.counts()))
+        assert budget.limit is not None and structure.size(budget.measure, alive.counts()) <= budget.limit
+    assert kept == [budget.kept for budget in planned[1:]]
+    assert kept[0]["heads"] == kept[1]["heads"] < structure.units("heads")
+    assert kept[0]["neurons"] == structure.units("neurons") > kept[1]["neurons"]
+
+
+def test_a_phase_is_checked_in_its_own_states_and_on_what_is_left(compose_tiny: Compose) -> None:
+    """What it alone could not do in states of others is no fault of it."""
+    rates = "schedule.rates=[0,0.3,0.6]"
+    compose_tiny(*phases("{name: refill, min_per_block: 2}", REFILL), rates)  # 8 heads in two blocks: 6, then 3
+    with pytest.raises(UserError, match=r"min_per_block=2 does not fit: state 2 keeps 3 heads .* or schedule\.rates\.$"):
+        compose_tiny(*phases(REFILL, "{name: refill, min_per_block: 2}"), rates)
+    compose_tiny(*phases(HEADS, NEURONS), "schedule.targets={heads: 0.5, neurons: 0.8}")
+    # All neurons are 57 % of the MACs; with the heads that went before, 60 % can go.
+    macs = ("schedule.measure=macs", "schedule.rates=[0,0.2,0.6]")
+    last = compose_tiny(*phases(HEADS, NEURONS), *macs).budgets()[-1]
+    assert last.kept["neurons"] < 32
+    with pytest.raises(UserError, match=r"^schedule.measure=macs: state 2 removes 60 % of the MACs, but the most that can go"):
+        compose_tiny(*phases("{name: dense}", NEURONS), *macs)
+
+
+def test_the_states_of_others_do_not_move_a_penalty(compose_tiny: Compose) -> None:
+    """`ceiling: auto` is that of the states that RSST has; a short last one is another method's."""
+    soft = "{name: rsst, penalty: {ceiling: auto}}"
+    ceilings = []
+    for last in (6, 1):
+        config = compose_tiny(*phases(soft, REFILL), "schedule.epochs=6", f"schedule.epochs_last={last}")
+        method = Phases(config, config.method)
+        method.prepare(9)
+        ceilings.append(method.of(1).ceiling)  # type: ignore[attr-defined]
+    assert ceilings[0] == ceilings[1] > 0
+    with pytest.raises(UserError, match=r"ramp=0.75 with schedule.epochs_last=1 leaves no epoch to recover in"):
+        compose_tiny(*phases(REFILL, soft), "schedule.epochs=6", "schedule.epochs_last=1")
+
+
+def test_a_phase_of_longer_states_is_planned(compose_tiny: Compose) -> None:
+    """Scratch has all epochs so far in state 1; RSST after it is planned at its own place."""
+    config = compose_tiny(*phases("{name: scratch, budget: run}", RSST))
+    assert Phases.macs_per_epoch(config, config.method, [100, 60, 30]) == [100, 100, 60, 60, 60, 60, 60, 30]
 
 
 def test_the_plan_counts_each_methods_epochs(compose_tiny: Compose) -> None:

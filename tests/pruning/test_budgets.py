@@ -198,17 +198,15 @@ def test_explicit_floors_that_fit_blocks_of_different_width(floor: int) -> None:
 @pytest.mark.parametrize(
     ("floor", "rates", "message"),
     [
-        (4, [0.0, 0.5], "state 0 keeps 45 heads in 4 blocks of 3 to 24"),  # the first block has three
-        (2, [0.0, 0.5, 0.9], "state 2 keeps 4 heads in 4 blocks of 3 to 24"),
-        (3, [0.0, 0.8], "state 1 keeps 9 heads in 4 blocks of 3 to 24"),
+        (4, [0.0, 0.5], "there are heads in 4 blocks of 3 to 24; lower method.min_per_block"),  # the first block has three
+        (2, [0.0, 0.5, 0.9], "state 2 keeps 4 heads in 4 blocks of 3 to 24; lower method.min_per_block or schedule.rates"),
+        (3, [0.0, 0.8], "state 1 keeps 9 heads in 4 blocks of 3 to 24; lower method.min_per_block or schedule.rates"),
     ],
 )
 def test_explicit_floors_that_do_not_fit_blocks_of_different_width(floor: int, rates: list[float], message: str) -> None:
     with pytest.raises(UserError) as error:
         planned_for(uneven(), rates, min_per_block=floor)
-    assert str(error.value) == (
-        f"method.min_per_block={floor} does not fit: {message}; lower method.min_per_block or schedule.target."
-    )
+    assert str(error.value) == f"method.min_per_block={floor} does not fit: {message}."
 
 
 def test_the_numbers_kept_are_whole_and_closest() -> None:

@@ -83,7 +83,8 @@ def test_the_conclusion_says_which_controls_are_beaten(findings: Findings) -> No
     assert "against rewind=reinit in state 1 at equal size: no difference beyond noise (" in sentence
     assert "against scratch in state 1 at equal size (2 against 4 epochs since the last rewind): 6.00 points low" in sentence
     assert sentence.endswith(
-        "So refill beats criterion=random beyond noise, is behind scratch and cannot be told from rewind=reinit."
+        "So refill beats criterion=random beyond noise, is behind scratch and cannot be told from rewind=reinit. Where the "
+        "epochs differ (scratch), so does the training: the difference is of both."
     )
     assert not any(s.startswith("No controls") for s in conclude(findings, "digits"))
     assert findings.judged == 5  # with dense, with three controls, with its own state 0: each counts for Holm's correction
@@ -95,10 +96,23 @@ def test_all_beaten_or_too_few_seeds_to_say(tmp_path: Path) -> None:
     assert any(s.endswith("So refill beats its control beyond noise.") for s in conclude(analyse(many), "digits"))
     two = {seed: REFILL[seed] for seed in (0, 1)}
     write(few, {seed: [80.0, 70.0] for seed in two}, write(few, two, name="refill"), name="refill", criterion="random")
-    assert any(
-        s.endswith("Whether refill beats its controls cannot be said of so few seeds.")
-        for s in conclude(analyse(few), "digits")
+    (sentence,) = [s for s in conclude(analyse(few), "digits") if "beside its controls" in s]
+    assert sentence == (
+        "refill beside its controls, against criterion=random in state 1 at equal size: +20.00 and +20.50 points. Whether "
+        "refill beats its controls cannot be said of so few seeds."
     )
+
+
+def test_before_a_state_is_pruned_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    started = {seed: [80.0] for seed in REFILL}
+    write(tmp_path, started, write(tmp_path, REFILL, name="refill"), name="refill", criterion="random")
+    found = analyse(tmp_path)
+    assert [result.label for result in found.results("digits")] == ["refill, state 1 − state 0"]
+
+
+def test_a_scratch_run_asks_for_no_controls(tmp_path: Path) -> None:
+    write(tmp_path, REFILL, name="scratch")
+    assert not any(sentence.startswith("No controls") for sentence in conclude(analyse(tmp_path), "digits"))
 
 
 def test_another_size_is_said(tmp_path: Path) -> None:

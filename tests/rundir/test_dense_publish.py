@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,23 @@ def test_a_damaged_file_of_the_run_is_not_handed_on(place: DenseDirectory, tmp_p
     with pytest.raises(UserError, match=r"best\.safetensors is damaged"):
         published(place, digests)
     assert read_json(place.manifest) is None
+
+
+def test_a_point_of_other_bits_leaves_what_is_there_whole(place: DenseDirectory, tmp_path: Path) -> None:
+    """Another processor's run passes a point that is there already: it lies aside, and goes with that run's state 0."""
+    first = published(place, finished_state_0(tmp_path / "one", 1.0))
+    assert first is not None
+    keep_point(place, "two", "init", {"w": torch.ones(2)})
+    assert first.broken(("init",)) is None
+    assert published(place, finished_state_0(tmp_path / "two", 2.0)) is None
+    assert first.broken(("init",)) is None
+    assert not list(place.path.glob("pending*"))
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again(place: DenseDirectory, tmp_path: Path) -> None:
+    keep_point(place, "one", "epoch:3", {"w": torch.ones(2)})
+    shutil.rmtree(place.path)
+    keep_point(place, "one", "epoch:4", {"w": torch.ones(2)})
+    shutil.rmtree(place.path)
+    made = published(place, finished_state_0(tmp_path / "one", 1.0))
+    assert made is not None and read_dense(place) == made and made.broken(("init",)) is None

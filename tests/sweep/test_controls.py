@@ -36,6 +36,7 @@ def about(cell: RunConfig) -> tuple[str, str | None, str]:
 def test_each_run_has_its_controls_at_its_own_counts(tiny: Compose, compose: Compose) -> None:
     refill, phases = (finished(run_cell(tiny(*keys))) for keys in (("method=refill", "seed=3"), ("method=phases", PHASES)))
     finished(run_cell(tiny("method=dense")))  # nothing to control
+    finished(run_cell(tiny("method=scratch")))  # a control itself
     found = cells(compose, "hardware=local", "checkpoint.keep=last")
     assert [(*about(cell), cell.method.name, cell.seed) for cell in found] == [
         ("refill", "random", "init", "phases", 0),
@@ -67,6 +68,26 @@ def test_runs_without_an_end_wait_and_a_sweep_without_runs_is_told(
     with pytest.raises(UserError, match=r"sweep holds no finished run that prunes, so there is nothing to control\.$"):
         cells(compose)
     assert "is not finished, so its controls are left out" in caplog.text
+
+
+def test_phases_are_controlled_as_a_whole(tiny: Compose, compose: Compose) -> None:
+    """A phase that prunes nothing changes nothing; the small models lose the kinds that any phase prunes."""
+    listed = "{from_state: 1, method: {name: refill, targets: [heads], rewind: reinit}}, {from_state: 2, method: {name: dense}}"
+    finished(run_cell(tiny("method=phases", f"method.phases=[{listed}]")))
+    kinds = (
+        "{from_state: 1, method: {name: refill, targets: [heads]}}, {from_state: 2, method: {name: rsst, targets: [neurons]}}"
+    )
+    both = finished(run_cell(tiny("method=phases", f"method.phases=[{kinds}]", "seed=1")))
+    found = cells(compose)
+    assert [(cell.seed, cell.method.name, about(cell)[0]) for cell in found] == [
+        (0, "phases", "dense"), (0, "scratch", "scratch"),
+        (1, "phases", "rsst"), (1, "phases", "rsst"), (1, "scratch", "scratch"),
+    ]  # fmt: skip
+    assert [cell.method.parts[0].targets for cell in found if cell.method.name == "scratch"] == [
+        ["heads"],
+        ["heads", "neurons"],
+    ]
+    assert [budget.quotas for budget in budgets_of(found[-1])] == [line["groups"] for line in read_run(both.path).states]
 
 
 def test_what_the_runs_say_is_not_typed() -> None:

@@ -58,10 +58,12 @@ def test_the_launchers_list_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_images_that_jobs_will_share_are_decoded_before_they_start(
-    compose: Compose, image_folder: Path, tmp_path: Path
+    compose: Compose, image_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = ("dataset=image_folder", f"dataset.root={image_folder}", "dataset.image_size=8", "model.pretrained=false")
+    caplog.set_level("INFO", logger="prune.sweep.fetch")
     fetch_first([compose(*keys, f"seed={seed}") for seed in range(3)])
+    assert caplog.messages == ["decoding images that many jobs will share, where that has not been done yet"]
     assert len(list((tmp_path / "outputs" / ".cache").glob("*.npy"))) == 1
     broken = next(image_folder.glob("train/*/*.jpg"))
     broken.write_bytes(b"no image")

@@ -60,6 +60,13 @@ def test_plan_starts_nothing(tmp_path: Path) -> None:
         assert not (tmp_path / "outputs" / "demo").exists(), "it leaves nothing behind"
 
 
+def test_the_flag_of_a_sweep_may_stand_anywhere(tmp_path: Path) -> None:
+    for before, after in ((TINY_RUN, ()), (TINY_RUN[:3], TINY_RUN[3:])):
+        done = launch(tmp_path, *before, "-m", *after, "plan=true", "seed=0,1")
+        assert done.returncode == 0, done.stderr
+        assert "2 runs: 2 new" in done.stdout
+
+
 def test_hardware_is_not_swept(tmp_path: Path) -> None:
     done = launch(tmp_path, "-m", *[key for key in TINY_RUN if not key.startswith("hardware")], "hardware=cpu,local")
     assert done.returncode == 1

@@ -18,7 +18,7 @@ import pytest
 from prune.base.errors import UserError
 from prune.rundir.identity import run_directory
 from prune.sweep import local
-from prune.sweep.dispatch import _mark_queued
+from prune.sweep.dispatch import _mark_queued, _submit
 from prune.sweep.local import LocalBackend
 from prune.sweep.plan import make_plan
 from prune.sweep.stems import ALONE
@@ -99,6 +99,24 @@ class Jobs:
         made.done = lambda: made.ended
         self.started.append(made)
         return made
+
+
+def test_what_has_been_started_is_left_when_the_rest_cannot_be(compose_tiny: Compose, tmp_path: Path) -> None:
+    class Two(Jobs):
+        """A machine that has no room for a third process."""
+
+        def submit(self, job: Any) -> Any:
+            if len(self.started) == 2:
+                raise OSError("no more processes")
+            return super().submit(job)
+
+    plan = make_plan([compose_tiny("hardware=local", "hardware.jobs=3", f"seed={seed}") for seed in range(4)])
+    plan[3].directory.path.mkdir(parents=True)
+    with pytest.raises(OSError, match="no more processes"):
+        _submit(plan, LocalBackend(plan[0].config.hardware, Two(), tmp_path))
+    assert [cell.directory.submission.exists() for cell in plan] == [True, True, False, False]
+    assert not plan[2].directory.path.exists(), "as it was"
+    assert not plan[3].directory.status.exists(), "not left as queued"
 
 
 @pytest.fixture

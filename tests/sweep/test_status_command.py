@@ -67,6 +67,14 @@ def test_the_table_names_problems(sweep: Path, capsys: pytest.CaptureFixture[str
     assert "optim.lr is too large." in shown
 
 
+def test_one_run_is_not_called_runs(compose: Compose, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(
+        compose("model=vit_micro", "dataset=digits", "schedule.states=3", "schedule.epochs=4"), epochs=12, status="done"
+    )
+    main(["status", str(run.path.parent)])
+    assert "1 run: 1 done" in capsys.readouterr().out
+
+
 def test_where_there_is_slurm_it_tells_of_jobs(
     sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,15 @@ def test_whoever_has_most_of_it_trains_it(compose_tiny: Compose) -> None:
     assert in_turn([other, refill, dense, rsst]) == [other, rsst, refill, dense]
 
 
+def test_each_trainer_has_the_turn_of_the_first_that_waits_for_it(compose_tiny: Compose) -> None:
+    for seed in (0, 1):
+        write_run(compose_tiny("method=rsst", f"seed={seed}"), 1)
+    order = (("refill", 0), ("refill", 1), ("dense", 1), ("rsst", 1), ("rsst", 0), ("dense", 0))
+    plan = make_plan([compose_tiny(f"method={method}", f"seed={seed}") for method, seed in order])
+    turns = [(cell.config.method.name, cell.config.seed) for cell in in_turn(plan)]
+    assert turns == [("rsst", 0), ("refill", 0), ("rsst", 1), ("refill", 1), ("dense", 1), ("dense", 0)]
+
+
 def test_the_rest_of_a_sweep_is_counted_once(compose_tiny: Compose, capsys: pytest.CaptureFixture[str]) -> None:
     earlier(compose_tiny("seed=7", "name=before"), seconds=3600.0)
     hours = {}
@@ -136,16 +145,16 @@ def test_processes_share(tmp_path: Path) -> None:
 class Cluster:
     """Stands for submitit: notes what is submitted, and can refuse."""
 
-    def __init__(self, refuse_from: int = 99):
+    def __init__(self, refuse_from: int = 99, how: type[BaseException] = OSError):
         self.arrays: list[tuple[dict[str, Any], list[Any]]] = []
         self.cancelled: list[str] = []
-        self.refuse_from = refuse_from
+        self.refuse_from, self.how = refuse_from, how
 
     def __call__(self, _: str, **parameters: Any) -> SimpleNamespace:
         def submit_array(jobs: list[Any]) -> list[Any]:
             number = len(self.arrays)
             if number >= self.refuse_from:
-                raise OSError("no more")
+                raise self.how("no more")
             self.arrays.append((parameters, jobs))
             paths = SimpleNamespace(stdout="out", stderr="err", result_pickle=Path("result"))
             return [self.job(f"{number}_{n}", paths) for n in range(len(jobs))]
@@ -199,9 +208,30 @@ def test_cells_that_are_added_wait_for_the_stem_that_is_in_the_queue(
     assert [job.dense_only for job in jobs] == [False]
 
 
-def test_what_was_submitted_is_cancelled_if_the_rest_is_refused(compose_tiny: Compose) -> None:
-    plan, cluster = make_plan([compose_tiny("hardware=slurm", method) for method in METHODS]), Cluster(refuse_from=1)
-    with pytest.raises(UserError, match="sbatch refused the sweep"):
+def test_the_jobs_of_earlier_stems_are_asked_after_at_once(compose_tiny: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question for each of hundreds of cells would be hundreds of calls of squeue."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr(notes, "queue_states", lambda ids: asked.append(ids) or dict.fromkeys(ids, JobState("PENDING")))
+    cells = [compose_tiny("hardware=slurm", method, f"seed={seed}") for method in METHODS for seed in (0, 1)]
+    submit(make_plan(cells[:4]), Cluster())
+    added = make_plan([*cells, compose_tiny("hardware=slurm", "schedule.target=0.5")])[4:]
+    asked.clear()
+    cluster = Cluster()
+    submit(added, cluster)
+    assert [sorted(ids) for ids in asked] == [["0_0", "0_1"]]
+    found = {parameters["additional_parameters"]["dependency"]: jobs for parameters, jobs in cluster.arrays}
+    assert {after: [job.config["seed"] for job in jobs] for after, jobs in found.items()} == {
+        "afterany:0_0": [0, 0], "afterany:0_1": [1],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "seen"), [(OSError, UserError), (KeyboardInterrupt, KeyboardInterrupt)])
+def test_what_was_submitted_is_cancelled_if_the_rest_is_not(
+    compose_tiny: Compose, how: type[BaseException], seen: type[BaseException]
+) -> None:
+    """sbatch refuses, or Ctrl-C comes between two arrays."""
+    plan, cluster = make_plan([compose_tiny("hardware=slurm", method) for method in METHODS]), Cluster(1, how)
+    with pytest.raises(seen, match="sbatch refused the sweep" if seen is UserError else "no more"):
         submit(plan, cluster)
     assert cluster.cancelled == ["0_0"]
     assert not plan[0].directory.submission.exists()

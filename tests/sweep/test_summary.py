@@ -19,9 +19,12 @@ from tests.report.sweep import write_flat
 from tests.sweep.sweeps import write_run
 
 
-def written(compose_tiny: Compose, *overrides: str, version: str | None = prune.__version__) -> RunDirectory:
+def written(
+    compose_tiny: Compose, *overrides: str, version: str | None = prune.__version__, state_0_of: str | None = None
+) -> RunDirectory:
     """A finished run: three states of two epochs."""
-    directory = write_run(compose_tiny(*overrides), status="done", starts=[{"version": version}])
+    dense = None if state_0_of is None else {"run": state_0_of}
+    directory = write_run(compose_tiny(*overrides), status="done", starts=[{"version": version}], dense=dense)
     line = {"val_accuracy_best": 80.0, "test_accuracy_best": 81.5, "parameters": 5000, "macs": 10**6, "seconds": 3.0}
     write_jsonl(directory.states, [{"state": state, **line} for state in range(3)])
     epochs = [(state, epoch) for state in range(3) for epoch in range(2)]
@@ -67,6 +70,18 @@ def test_runs_of_another_version_are_named(compose_tiny: Compose, version: str |
     assert f"than this one ({prune.__version__}): {other.path.name} ({version or 'an earlier version'})." in shown
     assert "another name (name=…) or delete its folder" in shown
     assert "another version" not in summary(ours)
+
+
+def test_a_state_0_that_was_taken_over_is_counted_once(compose_tiny: Compose) -> None:
+    first = written(compose_tiny, "method=refill")
+    others = [written(compose_tiny, f"method={method}", state_0_of=first.path.name) for method in ("rsst", "dense")]
+    shown = summary(first, *others)
+    assert (
+        "2 of 3 runs took their state 0 over from another: together they computed 21.0 seconds, each with its own 27.0."
+        in shown
+    )
+    assert shown.count(" 9.0 ") == 3, "what each of them costs by itself"
+    assert "took their state 0" not in summary(first)
 
 
 def test_naming_costs_a_launch_no_data_frames() -> None:

@@ -14,9 +14,13 @@ from typing import Any
 
 import pytest
 
+from prune.engine.cell import run_cell
 from prune.engine.tracker import NoTracker, make_tracker
 from prune.rundir.directory import RunDirectory
+from prune.rundir.reader import read_run
 from prune.tracking_wandb.offline_log import log_files
+from tests.conftest import Compose
+from tests.engine.runs import finished, stop_at
 from tests.tracking_wandb.runs import (
     ALL_STEPS,
     EPOCHS,
@@ -63,6 +67,31 @@ def test_offline_run_read_back(tmp_path: Path) -> None:
     assert len(tables) == STATES
     assert json.loads(tables[0].read_text())["columns"] == ["kind", "block", "group", "of", "kept", "indices"]
     assert [exit.exit_code for exit in offline_records(directory, "exit")] == [0]
+
+
+def test_a_run_that_takes_state_0_over_logs_what_it_would_have_trained(
+    compose_tiny: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step once, with the values of a run that shares nothing; also where it had begun to log a state 0 of its own."""
+    offline = ("method=rsst", "logger=wandb", "logger.mode=offline")
+    alone = finished(run_cell(compose_tiny(*offline, "share_dense=false", f"outputs={tmp_path / 'alone'}")))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 0, 1, 3)
+        stopped = run_cell(compose_tiny(*offline, "seed=1"))
+    assert stopped.status == "preempted"
+    for seed in (0, 1):
+        finished(run_cell(compose_tiny("method=refill", f"seed={seed}")))
+    taken, resumed = (finished(run_cell(compose_tiny(*offline, f"seed={seed}"))) for seed in (0, 1))
+    assert read_run(taken.path).state_0_of != taken.path.name and read_run(resumed.path).state_0_of != resumed.path.name
+    assert logged(taken) == logged(alone)
+    assert offline_steps(resumed) == offline_steps(taken) == [1, 2, 3, 4, 5, 6]
+    assert [exit.exit_code for exit in offline_records(taken, "exit")] == [0]
+
+
+def logged(directory: RunDirectory) -> list[dict[str, Any]]:
+    """What was logged, times aside, and the random names of tables (what a table holds is told by its digest)."""
+    aside = ("seconds", "images_per_second", "_runtime", "_timestamp", "artifact_path")
+    return [{key: value for key, value in row.items() if not key.endswith(aside)} for row in offline_history(directory)]
 
 
 def test_models_become_artifacts_when_asked(tmp_path: Path) -> None:

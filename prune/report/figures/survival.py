@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure as Canvas
 
 from prune.report.figures.style import WIDE, Figure, canvas, heading, render
@@ -49,7 +50,7 @@ def picture(found: Survival, title: str) -> Canvas:
     return figure
 
 
-def _panel(axes: Axes, found: Survival, kind: str, step: int):  # type: ignore[no-untyped-def]
+def _panel(axes: Axes, found: Survival, kind: str, step: int) -> QuadMesh:
     """A kind's heat map, with the numbers of each so-manieth state, the last among them."""
     share = 100 * found.fraction(kind)
     columns = np.arange(len(found.states) + 1) - 0.5

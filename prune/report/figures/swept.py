@@ -12,7 +12,7 @@ from prune.report.figures.style import SMALL, Figure, Style, canvas, heading, le
 from prune.report.findings import Findings
 from prune.report.run import Variant
 from prune.report.text import slug
-from prune.report.variants import group_key
+from prune.report.variants import NO_MATTER_TO_DENSE, group_key
 
 TARGET = "schedule.target"
 CEILING, EXPONENTS, SHAPE = (f"method.penalty.{key}" for key in ("ceiling", "exponents", "schedule"))
@@ -34,11 +34,13 @@ def by_target(findings: Findings, style: Style, dataset: str) -> Figure | None:
         targets = [100 * float(v.settings[TARGET]) for v, _ in found]
         look = {**style.line(ordered[0]), "linestyle": "-", "capsize": 3}
         axes.errorbar(targets, [s.mean for _, s in found], [s.std for _, s in found], label=_label(group, lines), **look)
-    # The dense model at the same epochs, if it was run.
-    for variant in findings.study.of(dataset):
+    # The dense model at the same epochs, if it was run; once, though a sweep of rates may have run it at each.
+    dense = {group_key(_without(v.settings, NO_MATTER_TO_DENSE)): v for v in findings.study.of(dataset) if not v.prunes}
+    for variant in dense.values():
         summary = _last(findings, variant)
-        if not variant.prunes and summary is not None:
-            axes.axhline(summary.mean, color=style.colour(variant), linestyle=(0, (4, 2)), label=variant.label)
+        if summary is not None:
+            label = variant.method if len(dense) == 1 else variant.label
+            axes.axhline(summary.mean, color=style.colour(variant), linestyle=(0, (4, 2)), label=label)
     measures = {run.measure for group in lines for variant in group for run in variant.runs}
     of = MEASURED[measures.pop()] if len(measures) == 1 else "units, or of size"
     axes.set(xlabel=f"target rate (% of {of})", ylabel="test accuracy (%)")

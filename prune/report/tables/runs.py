@@ -9,7 +9,8 @@ from prune.report.anomalies import in_words, why_incomplete
 from prune.report.findings import Findings, run_keys
 from prune.report.statistics import Summary, summarise
 from prune.report.tables.table import Table, about, raws
-from prune.report.text import NOTHING, number, slug, time_taken
+from prune.report.text import NOTHING, count, number, slug, time_taken
+from prune.rundir.computed import computed
 
 
 def completeness(findings: Findings) -> Table:
@@ -29,7 +30,7 @@ def completeness(findings: Findings) -> Table:
             lines.append({
                 "runs": run.key, "dataset": variant.dataset, "variant": variant.label, "seed": run.seed, "status": status,
                 "states_done": len(run.states_done), "states_planned": planned, "missing_states": ranges(missing),
-                "why": reason, "directories": str(run.path),
+                "why": reason, "state_0_of": run.record.state_0_of, "directories": str(run.path),
             })  # fmt: skip
     columns = ["run", "dataset", "method", "seed", "status", "states", "missing", "why", "directory"]
     note = "The keys R1, R2, … stand for these directories in every table; the CSVs carry the directories themselves."
@@ -99,10 +100,22 @@ def time(findings: Findings, dataset: str) -> Table | None:
         "runs",
     ]
     note = (
-        "Training and validation, as the runs recorded it; per run: complete runs only. Different machines are not told "
-        "apart here; the last table says what each run computed with."
+        "Training and validation, as the runs recorded it; per run: complete runs only, and what one costs by itself, with the "
+        "time that training took of a state 0 that it has from another. Different machines are not told apart here; the last "
+        f"table says what each run computed with. {_together(findings, dataset)}"
     )
     return Table(f"time-{slug(dataset)}", "Time", columns, rows, pd.DataFrame(lines), note)
+
+
+def _together(findings: Findings, dataset: str) -> str:
+    """What the runs of a dataset have computed in all."""
+    runs = [run.record for variant in findings.study.of(dataset) for run in variant.runs]
+    found = computed(runs)
+    whole = f"The finished states of {count(len(runs), 'run')} took {time_taken(found.seconds)}{' together' * (len(runs) > 1)}"
+    if not found.taken_over:
+        return f"{whole}."
+    over = f"{count(found.taken_over, 'run')} took state 0 over from another"
+    return f"{whole}: {over}; had each trained its own, {time_taken(found.each_alone)}."
 
 
 def _per_run(frame: pd.DataFrame, column: str) -> Summary | None:

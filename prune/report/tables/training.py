@@ -51,12 +51,11 @@ def curves(findings: Findings, dataset: str) -> Table | None:
     return Table(f"curves-{slug(dataset)}", "Training curves at chosen epochs", columns, rows, pd.DataFrame(lines), note)
 
 
-def end_of_state(findings: Findings, run: Run, variant: Variant, state: int) -> Ending | None:
+def end_of_state(findings: Findings, run: Run, state: int) -> Ending | None:
     """How a finished state of one run ended. Only epochs of the final model size count: a removal is not a trend."""
     if state not in run.states_done:
         return None
-    frame = findings.study.epochs_of(variant)
-    frame = frame[(frame["run"] == run.key) & (frame["state"] == state)].sort_values("epoch")
+    frame = findings.study.epochs_in(run, state).sort_values("epoch")
     if not len(frame):
         return None
     final = frame["parameters"].iloc[-1]
@@ -77,7 +76,7 @@ def convergence(findings: Findings, dataset: str) -> Table | None:
     for variant in findings.study.of(dataset):
         states = findings.study.finished(variant)
         for state in states:
-            found = [e for run in variant.runs if (e := end_of_state(findings, run, variant, state)) is not None]
+            found = [e for run in variant.runs if (e := end_of_state(findings, run, state)) is not None]
             if not found:
                 continue
             before, last, trend, fluctuation = (

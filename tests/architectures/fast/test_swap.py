@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from prune.architectures.base import make_architecture
 from prune.architectures.fast.attention import PackedAttention
 from prune.architectures.fast.mlp import CpuMlp
+from prune.architectures.fast.paths import fast_paths
 from prune.architectures.fast.residual import InPlaceBlock
 from prune.architectures.fast.swap import FastPaths
-from prune.architectures.fast.vit import fast_paths
 from prune.engine.method import Method
 from prune.engine.state import PruningState
 from prune.methods.refill import Refill

@@ -30,7 +30,8 @@ def test_a_line_for_each_method_over_its_rates(tmp_path: Path) -> None:
         for target in (0.9, 0.5, 0.7):
             for seed in (0, 1):
                 write(tmp_path, 100 - 20 * target + gain + seed, method=method, seed=seed, schedule__target=target)
-    write(tmp_path, 95.0, method="dense")
+    for target in (0.5, 0.7):  # the same model twice: a sweep of rates has run it at each
+        write(tmp_path, 95.0, method="dense", schedule__target=target)
     write(tmp_path, 50.0, states=2, method="rsst", schedule__target=0.8)  # not finished: no point
     found = findings_of(tmp_path)
     canvas: Any = swept.by_target(found, Style(found.study), "digits")
@@ -41,7 +42,7 @@ def test_a_line_for_each_method_over_its_rates(tmp_path: Path) -> None:
         "rsst": [pytest.approx([50, 92.5]), pytest.approx([70, 88.5]), pytest.approx([90, 84.5])],
     }
     assert axes.get_xlabel() == "target rate (% of units)"
-    assert "dense" in [text.get_text() for text in canvas.figure.legends[0].get_texts()]
+    assert [text.get_text() for text in canvas.figure.legends[0].get_texts()].count("dense") == 1
     drawn = drawing(canvas.figure)
     assert (drawn.cut(), drawn.overlapping()) == ([], [])
 

@@ -1,4 +1,4 @@
-"""The fast paths of timm's plain ViT blocks."""
+"""The fast paths of timm's blocks, attention and MLPs."""
 
 from __future__ import annotations
 

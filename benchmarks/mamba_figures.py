@@ -1,10 +1,9 @@
-"""Figures of Vision Mambas: a step at 70 % beside a dense one, and a dense step beside one whose scan autograd takes apart."""
+"""Figures of Vim-Tiny: a step at 70 % beside a dense one, and a dense step beside one whose scan autograd takes apart."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,34 +11,23 @@ from torch import Tensor
 
 from benchmarks.figure import Figure
 from benchmarks.scale import Scale
+from benchmarks.step_figures import PRUNED, compact_figure
 from benchmarks.timing import quartiles, ratios, take_turns
-from benchmarks.workbench import compact_state, dense_state, make_job, one_step
+from benchmarks.workbench import dense_state, make_job, one_step
 from prune.architectures import mamba_model
 
+TINY, MICRO = ("model=mamba_tiny",), ("model=mamba_micro", "model.patch_size=8")
 BATCH = 16
-MICRO = ("model=mamba_micro", "model.patch_size=8")
-
-
-def _job(scale: Scale, folder: Path, full: bool) -> tuple[Scale, tuple[str, ...]]:
-    model = ("model=mamba_tiny",) if full else MICRO
-    return replace(scale, model=model, batch_size=BATCH if full else scale.batch_size), ("method=refill", "method.rewind=none")
 
 
 def mamba_compact_step(scale: Scale, folder: Path) -> Figure:
-    """Training step at 70 % / dense training step; Vim-Tiny, 65 tokens, batch 16."""
-    scale, keys = _job(scale, folder, scale.many > 2)
-    job = make_job(folder, scale, *keys, "schedule.states=2", "schedule.target=0.7")
-    small = compact_state(job, 1)
-    times = take_turns({"dense": one_step(job, dense_state(job)), "compact": one_step(job, small)}, scale.rounds)
-    macs = small.sizes()["macs"] / job.architecture.structure.macs()
-    rounds = ratios(times["compact"], times["dense"])
-    return Figure.of("mamba_compact_step", rounds, 0.5, True, macs_left=macs, dense_seconds=quartiles(times["dense"])[1])
+    """Training step at 70 % / dense training step; 65 tokens, batch 16."""
+    return compact_figure("mamba_compact_step", 0.5, scale.of(TINY, MICRO, BATCH), folder)
 
 
 def mamba_plain_step(scale: Scale, folder: Path) -> Figure:
     """Dense training step / the same step with the scan as its formula reads, one time step after the other under autograd."""
-    scale, keys = _job(scale, folder, scale.many > 2)
-    job = make_job(folder, scale, *keys, "schedule.states=2")
+    job = make_job(folder, scale.of(TINY, MICRO, BATCH), *PRUNED)
     step = one_step(job, dense_state(job))
 
     def plain() -> None:

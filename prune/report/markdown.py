@@ -65,7 +65,12 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
 
 def escape(text: str) -> str:
     """Keep Markdown from reading a number's or an error's characters as markup."""
-    text = printable(" ".join(text.split()))
-    for character in "\\|*_<[":
+    parts = printable(" ".join(text.split())).split("`")
+    code = len(parts) % 2  # an even number of backticks: every second part is a command, to be copied as it stands
+    return "`".join(_escape(part, "|" if code and number % 2 else "\\|*_<[") for number, part in enumerate(parts))
+
+
+def _escape(text: str, characters: str) -> str:
+    for character in characters:
         text = text.replace(character, "\\" + character)
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -123,6 +123,26 @@ def check_plan(budget: StateBudget, structure: Structure, found: dict[str, list[
         assert budget.macs(structure) == size(structure, found, "macs")
 
 
+def spread_until_it_fits(
+    structure: Structure, before: Mapping[str, int], limit: Fraction, floors: Mapping[str, int]
+) -> dict[str, int]:
+    """One unit after another, of the kind and then the block that has lost least of its share, until the MACs fit; no more."""
+    left = dict(before)
+    numbers = {group.name: number for number, group in enumerate(structure.groups)}
+
+    def turn(group: Group) -> tuple[Fraction, int, Fraction, int]:
+        of_kind = structure.of(group.kind)
+        gone = sum(other.count - left[other.name] for other in of_kind)
+        kind = Fraction(2 * gone + 1, 2 * sum(other.count for other in of_kind))
+        block = Fraction(2 * (group.count - left[group.name]) + 1, 2 * group.count)
+        return kind, -structure.kinds.index(group.kind), block, -numbers[group.name]
+
+    while structure.fixed_macs + sum(left[group.name] * group.macs for group in structure.groups) > limit:
+        best = min((group for group in structure.groups if left[group.name] > floors[group.kind]), key=turn)
+        left[best.name] -= 1
+    return left
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_spread_by_width_everything_is_known_beforehand(family: str) -> None:
     for draw, structure in random_models(family):
@@ -132,13 +152,16 @@ def test_spread_by_width_everything_is_known_beforehand(family: str) -> None:
             planned = budgets(schedule, RefillOptions(name="refill", scope="layer"), structure)
         except UserError:
             continue
-        alive = KeepSet.dense(structure)
+        alive, before = KeepSet.dense(structure), structure.dense
         for budget in planned:
             assert budget.quotas is not None and budget.limit is not None
             scores = as_scores(draw_scores(alive, structure, draw, ties=False), structure)
             alive = choose(scores, alive, structure, budget)
             assert alive.counts() == budget.quotas
             assert budget.macs(structure) == structure.macs(budget.quotas) <= budget.limit
+            floors = {kind: of.floor for kind, of in budget.kinds.items()}
+            assert budget.quotas == spread_until_it_fits(structure, before, Fraction(budget.limit), floors)
+            before = budget.quotas
         for earlier, later in pairwise(planned):
             assert earlier.quotas is not None and later.quotas is not None
             assert all(later.quotas[name] <= units for name, units in earlier.quotas.items())

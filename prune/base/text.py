@@ -35,6 +35,11 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
+def count(n: int, noun: str) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
 def duration(seconds: float) -> str:
     """`1:02:03`, or `4:05` below an hour."""
     minutes, rest = divmod(round(seconds), 60)

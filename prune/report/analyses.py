@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prune.base.registries import ANALYSES
-from prune.base.text import printable
+from prune.base.text import count, printable
 from prune.report.figures.style import Figure
 from prune.report.run import Run, Variant
 from prune.report.study import Study
-from prune.report.text import count, slug
+from prune.report.text import slug
 from prune.rundir.analyses import Stored, all_stored, picture
 
 MOST_SHOWN = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prune.base.text import ranges
+from prune.base.text import count, ranges
 from prune.report import budgets
 from prune.report.anomalies import REMOVAL_POINTS
 from prune.report.compare import DENSE, named, rewind_of
@@ -14,7 +14,7 @@ from prune.report.tables.differences import corrected
 from prune.report.tables.pruning import change
 from prune.report.tables.size import TOTAL, parameters_by_part, parts_kept
 from prune.report.tables.training import direction, end_of_state, last_epochs
-from prune.report.text import NOTHING, count, mean_std, number
+from prune.report.text import NOTHING, mean_std, number
 from prune.report.wording import amount, finding
 
 GAP_POINTS = 20.0

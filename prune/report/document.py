@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from prune.base.text import count
 from prune.report import analyses, latency
 from prune.report.conclusions import conclude
 from prune.report.figures import accuracy as accuracy_figures
@@ -18,7 +19,7 @@ from prune.report.figures.style import Figure, Style, styled
 from prune.report.findings import Findings
 from prune.report.tables import accuracy, differences, equal_size, pruning, runs, size, training
 from prune.report.tables.table import Table
-from prune.report.text import count, slug
+from prune.report.text import slug
 
 Item = Table | Figure | str
 """A table, a figure, or a paragraph in which `…` is code."""

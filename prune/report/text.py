@@ -6,7 +6,7 @@ import math
 import re
 
 from prune.base.files import sha256_of
-from prune.base.text import UNITS
+from prune.base.text import UNITS, count
 from prune.report.paired import Paired
 from prune.report.statistics import Summary
 
@@ -56,11 +56,6 @@ def probability(p: float | None) -> str:
     if p is None:
         return NOTHING
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.995 else "1"
-
-
-def count(n: int, noun: str) -> str:
-    """`1 run`, `3 runs`."""
-    return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
 def large(value: float | None) -> str:

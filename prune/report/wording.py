@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from prune.base.text import count
 from prune.report.findings import Verdict
 from prune.report.paired import Paired
 from prune.report.tables.differences import unjudged
-from prune.report.text import count, number, probability, signed
+from prune.report.text import number, probability, signed
 
 
 def finding(verdict: Verdict, warn: bool = True) -> str:

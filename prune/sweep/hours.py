@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from prune.base.errors import UserError
 from prune.base.machine import cpu_model, visible_gpus
+from prune.base.text import count
 from prune.config.hardware import HardwareConfig
 from prune.config.schema import RunConfig
 from prune.rundir.identity import counted
@@ -138,7 +139,7 @@ def _speed(run: RunRecord, config: RunConfig) -> Speed:
     epochs = epochs[1:] or epochs
     seconds, flops = sum(line["seconds"] for line, _ in epochs), sum(flops for _, flops in epochs)
     threads = run.status["starts"][-1].get("threads")
-    on = f"{_device(run)}, {threads} thread{'s' * (threads != 1)}" if threads else str(_device(run))
+    on = f"{_device(run)}, {count(threads, 'thread')}" if threads else str(_device(run))
     return Speed(seconds / flops, f"{run.directory.path.parent.name}/{run.id} ({on})")
 
 

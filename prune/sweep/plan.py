@@ -11,7 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from prune.base.text import literal, printable
+from prune.base.text import count, literal, printable
 from prune.config.schema import RunConfig
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import run_directory
@@ -183,7 +183,7 @@ def _below(plan: Sequence[PlannedCell]) -> Iterator[str]:
     exact = all(cell.exact for cell in left)
     work += _total([cell.flops_left for cell in left], "FLOPs", lambda value: _flops(value, exact))
     work += _total([cell.hours for cell in left], "hours", _hours)
-    yield f"{len(plan)} run{'s' * (len(plan) != 1)}: {counts}. To compute: {', '.join(work)}."
+    yield f"{count(len(plan), 'run')}: {counts}. To compute: {', '.join(work)}."
     over = sum(cell.share.takes_over for cell in left)
     if over:
         verbs = "takes it over and begins" if over == 1 else "take it over and begin"

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from prune.base.errors import UserError
-from prune.base.text import literal, printable
+from prune.base.text import count, literal, printable
 from prune.rundir.reader import RunRecord, Unreadable, folders_of, run_folders
 from prune.rundir.watching import Looks
 from prune.sweep.hours import Speeds, hours_left
@@ -89,4 +89,4 @@ def _row(run: RunRecord | Unreadable, jobs: Mapping[Path, JobState]) -> Row:
 
 def _view(rows: list[Row], sweep: Path) -> Group:
     problems = [Text(printable(f"{row.run}: {row.error}"), style="red") for row in rows if row.error]
-    return Group(table_of(rows, str(sweep)), Text(f"{len(rows)} run{'s' * (len(rows) != 1)}: {counts(rows)}"), *problems)
+    return Group(table_of(rows, str(sweep)), Text(f"{count(len(rows), 'run')}: {counts(rows)}"), *problems)

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import save_file
 
 from prune.architectures.build import build_model
-from tests.config.test_bad_input import check_sentence, check_untrained, launch
+from tests.config.bad_input import check_sentence, check_untrained, launch
 from tests.conftest import compose_config
 
 RUN = (

@@ -1,6 +1,6 @@
 """Keys that must fit together: what just fits is accepted, and what no longer does is one sentence that names the keys.
 
-Most of the sentences are rows of the table in test_bad_input.py, which types them at a whole run.
+Most of the sentences are rows of bad_input_table.py, which test_bad_input.py types at a whole run.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from prune.engine.state import PruningState
 from prune.engine.watch import Watcher
 from prune.rundir.checkpoint import read_tensors
 from prune.rundir.directory import RunDirectory
+from tests.faults.resume import Said
 
 RunTiny = Callable[..., Outcome]
 """The fixture `run_tiny`."""
@@ -62,3 +63,11 @@ def interrupted(run_tiny: RunTiny, monkeypatch: pytest.MonkeyPatch) -> RunDirect
         outcome = run_tiny("method=rsst")
     assert outcome.status == "preempted"
     return outcome.directory
+
+
+def said(run: Callable[[], Outcome], text: str) -> Outcome:
+    """Run, and have this be said once in the log."""
+    with Said() as log:
+        outcome = run()
+    assert sum(text in line for line in log.lines) == 1, log.lines
+    return outcome

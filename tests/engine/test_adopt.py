@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from prune import load
+from prune.architectures.build import build_model
 from prune.base.files import read_json, read_jsonl
 from prune.engine.cell import Task, run_cell
 from prune.engine.finetune import finetune
 from prune.engine.run import Run
+from prune.rundir.checkpoint import dump_tensors
 from prune.rundir.directory import RunDirectory
 from prune.rundir.identity import run_directory
 from prune.rundir.reader import is_finished, read_run
 from tests.conftest import TINY_RUN, Compose
 from tests.engine.durability import differences
-from tests.engine.runs import RunTiny, finished, stop_at
+from tests.engine.runs import RunTiny, finished, said, stop_at
 from tests.faults.resume import Said, apart
 from tests.faults.sweeps import in_a_child
 
@@ -118,13 +122,51 @@ def test_what_is_gone_by_the_time_it_is_taken_is_trained(
             (place / "best.safetensors").write_bytes(b"other")
         take_over(run)
 
-    with monkeypatch.context() as patch, Said() as said:
+    with monkeypatch.context() as patch, Said() as log:
         patch.setattr(Run, "take_over", late)
         directory = finished(run_cell(compose_tiny("method=rsst")))
-    assert said.names("this run trains its own state 0")
+    assert log.names("this run trains its own state 0")
     assert differences(whole, directory.path) == []
     assert origin(directory) is None
     assert origin(finished(run_cell(compose_tiny("method=dense")))) == directory.path.name
+
+
+def test_images_that_have_changed_make_another_state_0(compose_tiny: Compose, image_folder: Path) -> None:
+    folder = (f"dataset.root={image_folder}", "dataset.image_size=16", "model.patch_size=8", "optim.batch_size=8")
+    cell = partial(compose_tiny, "dataset=image_folder", *folder)
+    first = finished(run_cell(cell("method=refill")))
+    (image_folder / "train" / "ant" / "0000.jpg").unlink()
+    outcome = said(lambda: run_cell(cell("method=rsst")), "it was trained when the images were others")
+    assert origin(finished(outcome)) is None
+    third = finished(run_cell(cell("method=dense")))
+    assert origin(third) == outcome.directory.path.name != first.path.name
+
+
+def test_pretrained_weights_that_have_changed_make_another_state_0(compose_tiny: Compose, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    for seed in (1, 2):
+        weights.write_bytes(dump_tensors(build_model(compose_tiny().architecture(), seed).state_dict()))
+        cells = [compose_tiny(f"method={method}", f"model.pretrained={weights}") for method in ("refill", "dense")]
+        if seed == 1:
+            assert origin(finished(run_cell(cells[0]))) is None
+    outcome = said(lambda: run_cell(cells[1]), "when model.pretrained held other weights")
+    assert origin(finished(outcome)) is None
+    third = finished(run_cell(compose_tiny("method=rsst", f"model.pretrained={weights}")))
+    assert origin(third) == outcome.directory.path.name
+    assert read_json(third.weights) == read_json(outcome.directory.weights)
+
+
+def test_a_teacher_that_has_changed_makes_another_state_0(run_tiny: RunTiny, tmp_path: Path) -> None:
+    teachers = [finished(run_tiny("method=dense", "schedule.states=2", f"seed={seed}")).state(0) for seed in (1, 2)]
+    given = tmp_path / "teacher"
+    taught = ("schedule.states=2", f"recipe.distillation.teacher={given}")
+    shutil.copytree(teachers[0], given)
+    assert origin(finished(run_tiny("method=refill", *taught))) is None
+    shutil.rmtree(given)
+    shutil.copytree(teachers[1], given)
+    outcome = said(lambda: run_tiny("method=rsst", *taught), "when recipe.distillation.teacher held other weights")
+    assert origin(finished(outcome)) is None
+    assert origin(finished(run_tiny("method=dense", *taught))) == outcome.directory.path.name
 
 
 def test_a_kill_before_state_0_was_saved_loses_nothing(compose_tiny: Compose, whole: Path) -> None:
@@ -132,14 +174,10 @@ def test_a_kill_before_state_0_was_saved_loses_nothing(compose_tiny: Compose, wh
     config = compose_tiny("method=rsst")
 
     def die_after_sharing() -> None:
-        from prune.engine.run import Run
-
         share = Run.share
 
         def shared(run: Run, state: object) -> None:
             share(run, state)  # type: ignore[arg-type]
-            import os
-
             os.kill(os.getpid(), 9)
 
         Run.share = shared  # type: ignore[method-assign, assignment]

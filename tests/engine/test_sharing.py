@@ -9,29 +9,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prune.architectures.build import build_model
 from prune.base.files import read_json
 from prune.base.registries import METHODS
 from prune.config import RunConfig
 from prune.engine import sharing
-from prune.engine.cell import Outcome, Task, run_cell
+from prune.engine.cell import Task, run_cell
 from prune.engine.method import Method
 from prune.engine.watch import Watcher
 from prune.methods.refill import Refill
-from prune.rundir.checkpoint import dump_tensors
 from prune.rundir.dense import DenseDirectory, dense_directory
 from prune.rundir.identity import run_directory
 from tests.conftest import Compose
 from tests.engine.durability import differences
-from tests.engine.runs import RunTiny, finished, stop_at
+from tests.engine.runs import RunTiny, finished, said, stop_at
 from tests.engine.test_adopt import origin
-from tests.faults.resume import Said
 from tests.faults.sweeps import in_a_child
 
 
@@ -45,14 +41,6 @@ def place(compose_tiny: Compose) -> DenseDirectory:
     found = dense_directory(compose_tiny())
     assert found is not None
     return found
-
-
-def said(run: Callable[[], Outcome], text: str) -> Outcome:
-    """Run, and have this be said once in the log."""
-    with Said() as log:
-        outcome = run()
-    assert sum(text in line for line in log.lines) == 1, log.lines
-    return outcome
 
 
 def test_a_point_that_was_not_kept_is_trained_for_and_kept_from_then_on(run_tiny: RunTiny, place: DenseDirectory) -> None:
@@ -246,46 +234,6 @@ def test_what_it_was_trained_on_is_flagged_where_it_differs(run_tiny: RunTiny) -
     assert "CPU threads changed from 1 to 2" in read_json(directory.status)["flags"][0]
     kept = finished(run_tiny("method=dense", "hardware.threads=null"))
     assert read_json(kept.status)["starts"][0]["threads"] == 1
-
-
-def test_images_that_have_changed_make_another_state_0(
-    compose_tiny: Compose, image_folder: Path, place: DenseDirectory
-) -> None:
-    folder = (f"dataset.root={image_folder}", "dataset.image_size=16", "model.patch_size=8", "optim.batch_size=8")
-    cell = partial(compose_tiny, "dataset=image_folder", *folder)
-    first = finished(run_cell(cell("method=refill")))
-    (image_folder / "train" / "ant" / "0000.jpg").unlink()
-    outcome = said(lambda: run_cell(cell("method=rsst")), "it was trained when the images were others")
-    assert origin(finished(outcome)) is None
-    third = finished(run_cell(cell("method=dense")))
-    assert origin(third) == outcome.directory.path.name != first.path.name
-
-
-def test_pretrained_weights_that_have_changed_make_another_state_0(compose_tiny: Compose, tmp_path: Path) -> None:
-    weights = tmp_path / "weights.safetensors"
-    for seed in (1, 2):
-        weights.write_bytes(dump_tensors(build_model(compose_tiny().architecture(), seed).state_dict()))
-        cells = [compose_tiny(f"method={method}", f"model.pretrained={weights}") for method in ("refill", "dense")]
-        if seed == 1:
-            assert origin(finished(run_cell(cells[0]))) is None
-    outcome = said(lambda: run_cell(cells[1]), "when model.pretrained held other weights")
-    assert origin(finished(outcome)) is None
-    third = finished(run_cell(compose_tiny("method=rsst", f"model.pretrained={weights}")))
-    assert origin(third) == outcome.directory.path.name
-    assert read_json(third.weights) == read_json(outcome.directory.weights)
-
-
-def test_a_teacher_that_has_changed_makes_another_state_0(run_tiny: RunTiny, tmp_path: Path) -> None:
-    teachers = [finished(run_tiny("method=dense", "schedule.states=2", f"seed={seed}")).state(0) for seed in (1, 2)]
-    given = tmp_path / "teacher"
-    taught = ("schedule.states=2", f"recipe.distillation.teacher={given}")
-    shutil.copytree(teachers[0], given)
-    assert origin(finished(run_tiny("method=refill", *taught))) is None
-    shutil.rmtree(given)
-    shutil.copytree(teachers[1], given)
-    outcome = said(lambda: run_tiny("method=rsst", *taught), "when recipe.distillation.teacher held other weights")
-    assert origin(finished(outcome)) is None
-    assert origin(finished(run_tiny("method=dense", *taught))) == outcome.directory.path.name
 
 
 def test_a_folder_that_is_removed_while_it_is_trained_is_made_again(

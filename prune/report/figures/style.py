@@ -16,10 +16,10 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from prune.base.text import count
 from prune.report.figures.fit import width, wrap
 from prune.report.run import Variant
 from prune.report.study import Study
-from prune.report.text import count
 
 KNOWN_COLOURS = {"dense": "#4d4d4d", "refill": "#0072b2", "rsst": "#d55e00", "phases": "#009e73", "scratch": "#cc79a7"}
 """A method's colour in every report (Okabe & Ito's palette, which the colour-blind can tell apart)."""

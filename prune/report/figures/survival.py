@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure as Canvas
 
+from prune.base.text import count
 from prune.report.figures.style import WIDE, Figure, canvas, heading, render
 from prune.report.run import Variant
 from prune.report.survival import Survival
 from prune.report.tables.pruning import survivors
-from prune.report.text import count
 
 NUMBER = 0.26
 """Inches of a cell that has room for a number."""

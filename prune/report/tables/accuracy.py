@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from prune.base.text import ranges
+from prune.base.text import count, ranges
 from prune.report import budgets, compare, pruned
 from prune.report.columns import ACCURACY, PRUNED_PARAMETERS, pruned_column
 from prune.report.findings import Findings, run_keys
@@ -16,7 +16,7 @@ from prune.report.run import Variant, kinds_of, recorded_columns
 from prune.report.statistics import Summary, summarise
 from prune.report.tables.differences import SINGLE, sampling_note
 from prune.report.tables.table import FLAG, Table, about, mark, raw, raw_difference, raws
-from prune.report.text import NOTHING, count, difference, mean_std, slug
+from prune.report.text import NOTHING, difference, mean_std, slug
 
 MEASURE = (
     "Top-1 test accuracy in percent of each state's model that was best on validation; mean ± standard deviation over seeds."

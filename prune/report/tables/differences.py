@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from prune.base.text import ranges
+from prune.base.text import count, ranges
 from prune.report import budgets, compare
 from prune.report.findings import Findings, Result, Verdict, directories, run_keys
 from prune.report.paired import Paired
 from prune.report.tables.table import Table, raw_difference
-from prune.report.text import NOTHING, count, difference, probability, slug
+from prune.report.text import NOTHING, difference, probability, slug
 
 SINGLE = (
     "In brackets the 95 % confidence interval of that one difference, from three seeds on: of the seeds' spread and the test "

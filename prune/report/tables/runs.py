@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from prune.base.text import ranges
+from prune.base.text import count, ranges
 from prune.report.anomalies import in_words, why_incomplete
 from prune.report.findings import Findings, run_keys
 from prune.report.statistics import Summary, summarise
 from prune.report.tables.table import Table, about, raws
-from prune.report.text import NOTHING, count, number, slug, time_taken
+from prune.report.text import NOTHING, number, slug, time_taken
 from prune.rundir.computed import computed
 
 

@@ -58,7 +58,7 @@ def test_activation(model: VisionTransformer, keep: KeepSet) -> None:
 
 
 def test_activations_cannot_be_compared_between_kinds() -> None:
-    assert not CRITERIA.load("activation").has_densities()  # refused while composing: tests/config/test_bad_input.py
+    assert not CRITERIA.load("activation").has_densities()  # refused while composing: tests/config/bad_input_table.py
 
 
 def test_a_criterion_that_says_it_compares_kinds_must_say_how() -> None:

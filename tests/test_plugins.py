@@ -50,8 +50,9 @@ def add_family(project: Path) -> None:
     """Put the class and the configuration of the page on architectures into the package, as its last section says."""
     for path, text, table in blocks("adding-an-architecture.md"):
         if path == "pyproject.toml":
-            with open(project / path, "a") as file:
-                file.write(f"\n{text}")
+            there = (project / path).read_text()
+            new = [part for part in text.strip().split("\n\n") if part not in there]  # TOML takes a table once
+            (project / path).write_text("\n\n".join([there, *new, ""]))
         elif table is None and path.startswith(("prune/", "conf/")):
             inside = path.replace("prune/architectures/", "my_pruning/").replace("conf/", "my_pruning/conf/")
             (project / inside).parent.mkdir(parents=True, exist_ok=True)
